@@ -1,0 +1,171 @@
+"""The contract every dataset keeps, and what all datasets share.
+
+A dataset is a list of named scenes. Per-scene methods and solvers take them one by one through `scene`; methods
+that train over many scenes take batches through the loaders. Neither side knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from recon.errors import ConfigError, did_you_mean
+from recon.observations import Observation, OrientedPoints, Points, Scene, Target
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A collated batch: tensors of `observation` and `target` have a leading B; `index` is (B,) scene numbers."""
+
+    observation: Observation
+    target: Target | None
+    index: Tensor
+
+
+class ReconDataModule(pl.LightningDataModule):
+    """Base of all datasets.
+
+    Args:
+        scene: name of the one scene to use, or None for all of them.
+        batch_size: scenes a batch, for methods that train over many.
+        points: points drawn from a scene for such a batch.
+        workers: loader processes.
+        seed: of every draw; an item's is (seed, epoch, index).
+    """
+
+    def __init__(
+        self,
+        scene: str | None = None,
+        batch_size: int = 1,
+        points: int = 8000,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.scene_name, self.batch_size, self.points = scene, batch_size, points
+        self.workers, self.seed = workers, seed
+
+    @property
+    def gives(self) -> tuple[type, ...]:
+        """Observation types this dataset can make."""
+        return (OrientedPoints, Points)
+
+    def names(self, split: Split = "test") -> Sequence[str]:
+        """Names of all scenes of a split, in order."""
+        raise NotImplementedError
+
+    def load(self, name: str, split: Split = "test") -> Scene:
+        """One scene, in world coordinates; its target is a `Truth` where the truth is known."""
+        raise NotImplementedError
+
+    def selected(self, split: Split = "test") -> list[str]:
+        """The names to work on: all of them, or the one asked for.
+
+        Raises:
+            ConfigError: if `data.scene` names no scene of this split.
+        """
+        names = list(self.names(split))
+        if self.scene_name is None:
+            return names
+        if self.scene_name not in names:
+            raise ConfigError(
+                f"data.scene={self.scene_name}: there is no such scene among {len(names)}.",
+                did_you_mean(self.scene_name, names),
+            )
+        return [self.scene_name]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("val")
+
+    def _loader(self, split: Split) -> DataLoader[Batch]:
+        items = SceneDataset(self, split)
+        return DataLoader(
+            items,
+            batch_size=min(self.batch_size, len(items)),
+            sampler=EpochSampler(items, shuffle=split == "train", seed=self.seed),
+            num_workers=self.workers,
+            collate_fn=collate,
+            drop_last=split == "train",
+            persistent_workers=self.workers > 0,
+        )
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index), so that an item's draw depends on nothing else: not on workers, not on a restart."""
+
+    def __init__(self, items: SceneDataset, shuffle: bool, seed: int) -> None:
+        self.items, self.shuffle, self.seed, self.epoch = items, shuffle, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, after a resume too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        count = len(self.items)
+        order = torch.arange(count)
+        if self.shuffle:
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed + 7919 * self.epoch))
+        yield from ((self.epoch if self.shuffle else 0, int(i)) for i in order)
+
+
+class SceneDataset(Dataset[Scene]):
+    """Scenes of a split as items of a fixed number of points, normalised to the box of side 1.8."""
+
+    def __init__(self, module: ReconDataModule, split: Split) -> None:
+        self.module, self.split, self.names = module, split, module.selected(split)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, key: tuple[int, int]) -> Scene:
+        epoch, index = key
+        scene = self.module.load(self.names[index], self.split)
+        assert isinstance(scene.observation, Points)
+        whole = scene.observation.normalized("box", 1.8)
+        mixed = (self.module.seed * 1_000_003 + epoch) * 1_000_003 + index
+        draw = torch.Generator().manual_seed(mixed & (2**63 - 1))
+        rows = torch.randint(len(whole.points), (self.module.points,), generator=draw)
+        picked = {f.name: getattr(whole, f.name)[rows] for f in fields(whole) if f.name in ("points", "normals")}
+        return replace(scene, observation=replace(whole, **picked), index=index)
+
+
+def collate(scenes: Sequence[Scene]) -> Batch:
+    """Stack the tensors of scenes that have the same shapes."""
+    return Batch(
+        _stacked([s.observation for s in scenes]),
+        _stacked([s.target for s in scenes]) if scenes[0].target is not None else None,
+        torch.tensor([s.index for s in scenes]),
+    )
+
+
+def _stacked(items: Sequence[Any]) -> Any:
+    first = items[0]
+    tensors = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
+    return replace(first, **{n: torch.stack([getattr(i, n) for i in items]) for n in tensors})
+
+
+def folder(path: str | Path, what: str, make: str) -> Path:
+    """The dataset's folder, if it is there.
+
+    Raises:
+        ConfigError: naming the command that makes or downloads it.
+    """
+    found = Path(path).expanduser()
+    if not found.is_dir():
+        raise ConfigError(f"{what}: the folder '{found}' is not there.", make)
+    return found

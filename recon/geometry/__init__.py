@@ -1,0 +1,1 @@
+"""Frames, neighbours, sampling, normals, iso-surfaces: numpy and torch only."""

@@ -1,0 +1,1 @@
+"""Files in, files out; nothing read here can run code."""

@@ -1,0 +1,69 @@
+"""The contract every method keeps (design: docs/new_method.md), and what all methods share.
+
+A method is a `Method` with a typed ``__init__``: its signature is the schema of its yaml. It says what it needs,
+trains (unless it solves), and turns an observation into a `Surface`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from recon.geometry.frames import Fit
+from recon.geometry.surface import Surface
+from recon.observations import Observation, OrientedPoints, Points
+
+Compat = Literal["released"] | None
+
+
+class Method(pl.LightningModule):
+    """Base of all methods.
+
+    Class attributes:
+        monitor: the logged value that picks the best checkpoint, and ``"min"`` or ``"max"``.
+        per_scene: one fit a scene; `attach` gives the scene before the fit.
+        fit_free: `reconstruct` solves; there is nothing to train.
+    """
+
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
+    per_scene: ClassVar[bool] = False
+    fit_free: ClassVar[bool] = False
+
+    observation: Observation | None = None
+
+    @property
+    def needs(self) -> tuple[type, ...]:
+        """Observation types this method works from, the preferred one first."""
+        return (OrientedPoints, Points)
+
+    def reconstruct(self, observation: Observation) -> Surface:
+        """The surface seen in `observation`; per-scene methods have been fitted to it before."""
+        raise NotImplementedError
+
+
+class SceneMethod(Method):
+    """A method that is fitted to one scene, whose data stay on the device.
+
+    Args:
+        normalize: how the scene is brought to unit size (see `Frame.fit`).
+        size: the size it is given, in local units.
+        seed: of every draw; batch `s` is a function of (seed, s) alone, so a resumed fit equals an unbroken one.
+    """
+
+    per_scene = True
+
+    def __init__(self, normalize: Fit = "box", size: float = 1.8, seed: int = 0) -> None:
+        super().__init__()
+        self.normalize, self.size, self.seed = normalize, size, seed
+
+    def attach(self, observation: Points) -> None:
+        """Take the scene to fit; called before the fit and after loading a checkpoint."""
+        self.observation = observation.normalized(self.normalize, self.size)
+
+    def generator(self, step: int, device: torch.device | None = None) -> torch.Generator:
+        """The random numbers of one step, the same whoever asks and however often."""
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) & (2**63 - 1)
+        return torch.Generator(device or self.device).manual_seed(mixed)

@@ -1,0 +1,1 @@
+"""Scores of a mesh against the truth: pure functions and thin torchmetrics classes."""

@@ -1,0 +1,1 @@
+"""Pre-trained helpers behind small protocols."""

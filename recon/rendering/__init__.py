@@ -1,0 +1,1 @@
+"""Rays, sphere tracing, volume rendering, visibility."""

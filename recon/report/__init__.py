@@ -1,0 +1,1 @@
+"""Tables, previews and the self-contained HTML report of a run."""
