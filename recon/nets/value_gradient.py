@@ -1,0 +1,240 @@
+"""A field's value and its gradient by position, with a hand-written backward pass through both.
+
+Eikonal and normal losses need the derivative, by the weights, of a derivative by the input. Autograd does that by
+recording the backward pass of the network and walking back through the record. For a perceptron all four sweeps
+are short formulas. Written out they keep four tensors a layer, take the least number of matrix products (six times
+the forward pass), and let every product run in bfloat16 while weights, bias sums, positions, the value and the
+gradient stay in float32.
+
+With pre-activations ``a_l = h_l W_l^T + x P_l^T + b_l`` and ``h_{l+1} = act(a_l)`` the sweeps are
+
+1. up:       h_{l+1} and the slope s_l = act'(a_l);  f = h_L w^T + b
+2. down:     u_l = v_{l+1} s_l,  v_l = u_l W_l,  with v_L = w;  the gradient is g = sum_l u_l P_l
+3. up:       the loss's derivatives by u_l and v_l, starting from those by g
+4. down:     its derivatives by a_l and h_l, starting from those by f
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recon.nets.activations import Activation
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One affine map of a field: ``h W^T + x P^T + b``.
+
+    Attributes:
+        hidden: W (out, in), or None in a layer that sees no hidden features.
+        position: P (out, d), or None in a layer that does not see the position.
+        bias: b (B, out), one row a code; B is 1 for a field without codes.
+    """
+
+    hidden: Tensor | None
+    position: Tensor | None
+    bias: Tensor
+
+
+class Field(nn.Module):
+    """A perceptron of positions, f: R^d -> R, whose structure is a list of `Layer`.
+
+    Subclasses set `activation` and give `layers`.
+    """
+
+    activation: Activation
+
+    def layers(self, codes: Tensor | None = None) -> list[Layer]:
+        """The affine maps in order; latent `codes` (B, C) act through the biases alone."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Values by plain operations, which autograd can differentiate any number of times.
+
+        Args:
+            x: (N, d) positions; with codes (B, N, d).
+            codes: (B, C) latent codes, or None.
+
+        Returns:
+            (N,) values; with codes (B, N).
+        """
+        layers = self.layers(codes)
+        h = x
+        for number, layer in enumerate(layers):
+            a = layer.bias if codes is None else layer.bias[:, None]
+            if layer.position is not None:
+                a = a + x @ layer.position.t()
+            if layer.hidden is not None:
+                a = a + h @ layer.hidden.t()
+            h = a if number == len(layers) - 1 else self.activation(a)
+        return h.squeeze(-1)
+
+    def value_and_gradient(
+        self, x: Tensor, codes: Tensor | None = None, start: int = 0, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Values, and gradients by position, both differentiable once by weights, codes and positions.
+
+        Args:
+            x: (N, d) positions; with codes (B, N, d).
+            codes: (B, C) latent codes, or None.
+            start: rows before this one (of N) get no gradient, which saves its cost.
+            dtype: of hidden features and matrix products; by default bfloat16 under autocast, else that of `x`.
+
+        Returns:
+            (N,) values and (N - start, d) gradients; with codes (B, N) and (B, N - start, d).
+        """
+        if dtype is None:
+            dtype = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else x.dtype
+        with torch.autocast(x.device.type, enabled=False):
+            layers = self.layers(codes)
+            parts = [part for layer in layers for part in (layer.hidden, layer.position, layer.bias)]
+            batched = x if codes is not None else x[None]
+            value, gradient = _ValueGradient.apply(batched, self.activation, dtype, start, *parts)
+        return (value, gradient) if codes is not None else (value[0], gradient[0])
+
+
+class _ValueGradient(torch.autograd.Function):
+    """The four sweeps. Points are ordered (row, code), so that rows without gradient come first."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, act: Activation, dtype: torch.dtype, start: int, *parts: Tensor) -> Any:
+        codes, rows, dim = x.shape
+        flat = x.transpose(0, 1).reshape(-1, dim)
+        first = start * codes
+        layers = _regroup(parts)
+        value, values, slopes = _sweep_one(layers, act, dtype, flat)
+        gradient, above = _sweep_two(layers, dtype, [slope[first:] for slope in slopes], flat[first:])
+        ctx.act, ctx.dtype, ctx.first, ctx.shape = act, dtype, first, x.shape
+        ctx.save_for_backward(flat, *parts, *values, *slopes, *above)
+        return value.view(rows, codes).t(), gradient.view(rows - start, codes, dim).transpose(0, 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_value: Tensor, d_gradient: Tensor) -> Any:
+        codes, rows, dim = ctx.shape
+        flat, *saved = ctx.saved_tensors
+        depth = len(saved) // 6  # three parts a layer and three tensors a hidden layer; there is one layer more
+        parts, saved = saved[: 3 * depth + 3], saved[3 * depth + 3 :]
+        values, slopes, above = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
+        sums = _Sums(_regroup(parts))
+        curved = _sweep_three(ctx, sums, values, slopes, above, d_gradient.transpose(0, 1).reshape(-1, dim))
+        d_x = _sweep_four(ctx, sums, flat, values, slopes, curved, d_value.t().reshape(-1, 1))
+        return d_x.view(rows, codes, dim).transpose(0, 1), None, None, None, *sums.flat()
+
+
+def _regroup(parts: Sequence[Tensor]) -> list[Layer]:
+    return [Layer(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
+
+
+class _Sums:
+    """The loss's derivatives by the parts of all layers, summed up in the parts' own type."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+        self.sums: list[dict[str, Tensor]] = [{} for _ in layers]
+
+    def add(self, layer: int, part: str, amount: Tensor) -> None:
+        sums = self.sums[layer]
+        amount = amount.to(self.layers[layer].bias.dtype)
+        sums[part] = sums[part].add_(amount) if part in sums else amount
+
+    def flat(self) -> list[Tensor | None]:
+        return [sums.get(part) for sums in self.sums for part in ("hidden", "position", "bias")]
+
+
+def _sweep_one(
+    layers: list[Layer], act: Activation, dtype: torch.dtype, x: Tensor
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The value (N, 1), and features and slopes of all hidden layers."""
+    values: list[Tensor] = []
+    slopes: list[Tensor] = []
+    for layer in layers[:-1]:
+        a = _bias(layer.bias, len(x))
+        if layer.position is not None:
+            a = torch.addmm(a, x, layer.position.t())
+        if layer.hidden is not None:
+            a = torch.addmm(a.to(dtype), values[-1], layer.hidden.to(dtype).t())
+        value, slope = act.with_slope(a)
+        values.append(value.to(dtype))
+        slopes.append(slope.to(dtype))
+    top = layers[-1]
+    return torch.addmm(_bias(top.bias, len(x)), values[-1].to(x.dtype), top.hidden.t()), values, slopes
+
+
+def _bias(bias: Tensor, count: int) -> Tensor:
+    """(B, out) biases for `count` points ordered (row, code); a single one is left to broadcasting."""
+    return bias[0] if len(bias) == 1 else bias.repeat(count // len(bias), 1)
+
+
+def _sweep_two(
+    layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers."""
+    gradient = torch.zeros_like(x)
+    above = [layers[-1].hidden.to(dtype).expand(len(x), -1)]
+    for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
+        u = above[0] * slope
+        if layer.position is not None:
+            gradient.addmm_(u.to(x.dtype), layer.position)
+        if layer.hidden is not None:
+            above.insert(0, u @ layer.hidden.to(dtype))
+    return gradient, above
+
+
+def _sweep_three(
+    ctx: Any, sums: _Sums, values: list[Tensor], slopes: list[Tensor], above: list[Tensor], d_gradient: Tensor
+) -> list[Tensor | None]:
+    """Upwards from the derivative by the gradient; returns its shares of the derivatives by the a_l."""
+    curved: list[Tensor | None] = []
+    d_v = d_gradient.new_zeros(0)
+    for number, layer in enumerate(sums.layers[:-1]):
+        value, slope = values[number][ctx.first :], slopes[number][ctx.first :]
+        u = above[number] * slope
+        if layer.position is not None:
+            sums.add(number, "position", u.t().to(d_gradient.dtype) @ d_gradient)
+            d_u = (d_gradient @ layer.position.t()).to(ctx.dtype)
+        if layer.hidden is not None:
+            sums.add(number, "hidden", u.t() @ d_v)
+            weight = layer.hidden.to(ctx.dtype).t()
+            d_u = d_v @ weight if layer.position is None else torch.addmm(d_u, d_v, weight)
+        curvature = ctx.act.curvature(value, slope)
+        curved.append(None if curvature is None else curvature.mul_(above[number]).mul_(d_u))
+        d_v = d_u.mul_(slope)
+    sums.add(len(sums.layers) - 1, "hidden", d_v.sum(0, keepdim=True, dtype=d_gradient.dtype))
+    return curved
+
+
+def _sweep_four(
+    ctx: Any,
+    sums: _Sums,
+    x: Tensor,
+    values: list[Tensor],
+    slopes: list[Tensor],
+    curved: list[Tensor | None],
+    d_value: Tensor,
+) -> Tensor:
+    """Downwards from the derivative by the value; returns the derivative by the positions."""
+    top = len(sums.layers) - 1
+    sums.add(top, "hidden", d_value.t() @ values[-1].to(d_value.dtype))
+    sums.add(top, "bias", d_value.view(-1, len(sums.layers[top].bias), 1).sum(0))
+    d_h = d_value.to(ctx.dtype) @ sums.layers[top].hidden.to(ctx.dtype)
+    d_x = torch.zeros_like(x)
+    for number in reversed(range(top)):
+        layer, share = sums.layers[number], curved[number]
+        d_a = d_h.mul_(slopes[number])
+        if share is not None:
+            d_a[ctx.first :] += share
+        sums.add(number, "bias", d_a.view(-1, *layer.bias.shape).sum(0, dtype=layer.bias.dtype))
+        if layer.position is not None:
+            exact = d_a.to(x.dtype)
+            sums.add(number, "position", exact.t() @ x)
+            d_x.addmm_(exact, layer.position)
+        if layer.hidden is not None:
+            sums.add(number, "hidden", d_a.t() @ values[number - 1])
+            d_h = d_a @ layer.hidden.to(ctx.dtype)
+    return d_x
