@@ -1,0 +1,110 @@
+"""NumPy files, read without pickle and without trusting their headers: npy, and npz with points and normals."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from recon.errors import DataError
+from recon.io.parsing import FormatError, unit
+from recon.io.types import Cloud
+
+DEFLATE_RATIO = 1032  # the most that deflate can blow up a byte
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """One numeric array of any shape from an .npy file.
+
+    Raises:
+        DataError: if the file is missing, damaged, or holds Python objects.
+    """
+    try:
+        return parse_npy(Path(path).read_bytes())
+    except (FormatError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"'{path}': {reason}.", "Give a numeric array saved with numpy.save.") from error
+
+
+def parse_npy(data: bytes) -> np.ndarray:
+    """The array of an .npy file's bytes.
+
+    Raises:
+        FormatError: if the header is damaged, names objects, or announces more than follows.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, kind = reader(stream)
+    except (ValueError, SyntaxError, TypeError, RecursionError) as error:
+        raise FormatError(f"its npy header cannot be read ({str(error).splitlines()[0][:120]})") from error
+    if kind.hasobject or kind.kind not in "biuf":
+        raise FormatError(f"it holds '{kind}', not numbers")
+    count, rest = 1, len(data) - stream.tell()
+    for length in shape:
+        count *= length
+    if min(shape, default=1) < 0 or count * kind.itemsize > rest:
+        raise FormatError(f"its header announces shape {shape} of {kind}, {rest} bytes follow")
+    values = np.frombuffer(data, kind, count, stream.tell())
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def read_npy(data: bytes) -> Cloud:
+    """(N, 3) points or (N, 6) points and normals.
+
+    Raises:
+        FormatError: if the array has another shape.
+    """
+    table = parse_npy(data)
+    if table.ndim != 2 or table.shape[1] not in (3, 6):
+        raise FormatError(f"it has shape {table.shape}; (N, 3) points or (N, 6) points and normals are read")
+    table = table.astype(np.float64)
+    return Cloud(table[:, :3], unit(table[:, 3:]) if table.shape[1] == 6 else None)
+
+
+def read_npz(data: bytes) -> Cloud:
+    """``points`` (N, 3) and, if there, ``normals`` (N, 3); other arrays are left alone.
+
+    This is the layout of Occupancy Networks' ``pointcloud.npz``, whose points are read as they are stored.
+
+    Raises:
+        FormatError: if the archive is damaged or has no such array.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            key = next((k for k in ("points", "vertices", "xyz", "pos", "arr_0") if k in names), None)
+            if key is None:
+                raise FormatError(f"it has no array 'points' (it has: {', '.join(sorted(names))[:120]})")
+            points = parse_npy(_member(archive, names[key], len(data)))
+            normals = parse_npy(_member(archive, names["normals"], len(data))) if "normals" in names else None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise FormatError(f"it is no readable npz archive ({error})") from error
+    if points.ndim == 2 and points.shape[1] == 6 and normals is None:
+        points, normals = points[:, :3], points[:, 3:]
+    if points.ndim != 2 or points.shape[1] != 3 or (normals is not None and normals.shape != points.shape):
+        shape = None if normals is None else normals.shape
+        raise FormatError(f"its points have shape {points.shape}, its normals {shape}; (N, 3) is wanted")
+    return Cloud(points.astype(np.float64), None if normals is None else unit(normals))
+
+
+def _member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
+    announced = archive.getinfo(name).file_size
+    if announced > size * DEFLATE_RATIO:
+        raise FormatError(f"'{name}' announces {announced} bytes, more than {size} bytes can hold")
+    return archive.read(name)
+
+
+def write_npy(stream: io.BufferedIOBase, cloud: Cloud) -> None:
+    """(N, 3) or, with normals, (N, 6) float64."""
+    np.save(stream, cloud.points if cloud.normals is None else np.hstack([cloud.points, cloud.normals]))
+
+
+def write_npz(stream: io.BufferedIOBase, cloud: Cloud) -> None:
+    """``points``, and ``normals`` where there are any, float64."""
+    arrays = {"points": cloud.points} | ({} if cloud.normals is None else {"normals": cloud.normals})
+    np.savez(stream, **arrays)
