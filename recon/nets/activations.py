@@ -1,4 +1,4 @@
-"""Activations with what the explicit input gradient needs of them: value, slope and curvature in closed form."""
+"""Activations with what the explicit input gradient needs of them: value, slope and second derivative in closed form."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ class Activation(Protocol):
     def with_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """Value and first derivative at `a`, outside autograd."""
 
-    def curvature(self, value: Tensor, slope: Tensor) -> Tensor | None:
-        """Second derivative, from what `with_slope` gave; None where it vanishes everywhere."""
+    def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Tensor | None:
+        """Second derivative times ``v d_u``, or None where it vanishes everywhere.
+
+        Args:
+            value: what `with_slope` gave.
+            v: any factor.
+            u: v times the slope.
+            d_u: any other factor; may be overwritten.
+            d_v: d_u times the slope.
+        """
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,9 @@ class Softplus:
             slope = slope.masked_fill(self.beta * a > SOFTPLUS_LINEAR, 1.0)
         return self(a), slope
 
-    def curvature(self, value: Tensor, slope: Tensor) -> Tensor:
-        return torch.addcmul(slope, slope, slope, value=-1).mul_(self.beta)
+    def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Tensor:
+        # The second derivative is beta s (1 - s), s the slope.
+        return d_u.sub_(d_v).mul_(u).mul_(self.beta)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class LeakyReLU:
         slope = torch.where(a > 0, a.new_tensor(1.0), a.new_tensor(self.negative))
         return a * slope, slope
 
-    def curvature(self, value: Tensor, slope: Tensor) -> None:
+    def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> None:
         return None
 
 
@@ -73,5 +82,5 @@ class Sine:
         angle = self.omega * a
         return angle.sin(), angle.cos().mul_(self.omega)
 
-    def curvature(self, value: Tensor, slope: Tensor) -> Tensor:
-        return value * (-(self.omega**2))
+    def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Tensor:
+        return d_u.mul_(v).mul_(value).mul_(-(self.omega**2))

@@ -202,9 +202,8 @@ def _sweep_three(
             sums.add(number, "hidden", u.t() @ d_v)
             weight = layer.hidden.to(ctx.dtype).t()
             d_u = d_v @ weight if layer.position is None else torch.addmm(d_u, d_v, weight)
-        curvature = ctx.act.curvature(value, slope)
-        curved.append(None if curvature is None else curvature.mul_(above[number]).mul_(d_u))
-        d_v = d_u.mul_(slope)
+        d_v = d_u * slope
+        curved.append(ctx.act.bend(value, above[number], u, d_u, d_v))
     sums.add(len(sums.layers) - 1, "hidden", d_v.sum(0, keepdim=True, dtype=d_gradient.dtype))
     return curved
 

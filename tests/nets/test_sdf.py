@@ -98,15 +98,17 @@ def test_softplus_is_exactly_linear_where_torchs_is() -> None:
 
 
 @pytest.mark.parametrize("act", [Softplus(7.0), LeakyReLU(0.1), LeakyReLU(0.0), Sine(3.0)])
-def test_slope_and_curvature_are_the_derivatives(act: object) -> None:
+def test_slope_and_bend_are_the_derivatives(act: object) -> None:
     a = torch.linspace(-1.03, 1.1, 30, dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(act(a).sum(), a, create_graph=True)
     value, slope = act.with_slope(a.detach())
     torch.testing.assert_close(value, act(a).detach())
     torch.testing.assert_close(slope, first.detach(), rtol=1e-9, atol=1e-12)
-    curvature = act.curvature(value, slope)
-    if curvature is not None:
-        torch.testing.assert_close(curvature, torch.autograd.grad(first.sum(), a)[0], rtol=1e-7, atol=1e-9)
+    v, d_u = torch.randn(2, 30, dtype=torch.float64)
+    bend = act.bend(value, v, v * slope, d_u.clone(), d_u * slope)
+    if bend is not None:
+        second = torch.autograd.grad(first.sum(), a)[0]
+        torch.testing.assert_close(bend, second * v * d_u, rtol=1e-7, atol=1e-9)
 
 
 def test_geometric_initialisation_is_about_a_sphere() -> None:
