@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -40,7 +41,7 @@ def parse_npy(data: bytes) -> np.ndarray:
         version = np.lib.format.read_magic(stream)
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, kind = reader(stream)
-    except (ValueError, SyntaxError, TypeError, RecursionError) as error:
+    except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
         raise FormatError(f"its npy header cannot be read ({str(error).splitlines()[0][:120]})") from error
     if kind.hasobject or kind.kind not in "biuf":
         raise FormatError(f"it holds '{kind}', not numbers")

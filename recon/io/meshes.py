@@ -73,7 +73,9 @@ def read_geometry(path: str | Path, on_bad_points: OnBad = "raise", normals: boo
         data = path.read_bytes()
         if not data:
             raise FormatError("it is empty")
-        shape = read(data)
+        # Numbers that are not finite are looked for below, in one place.
+        with np.errstate(all="ignore"):
+            shape = read(data)
         count = len(shape.vertices if isinstance(shape, Mesh) else shape.points)
         if count == 0:
             raise FormatError("it holds no points")

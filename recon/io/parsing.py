@@ -102,8 +102,11 @@ def merge_equal(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def unit(vectors: np.ndarray) -> np.ndarray:
     """(N, 3) `vectors` at length one; zero and non-finite ones stay what they are."""
     vectors = np.asarray(vectors, dtype=np.float64)
+    # Scaled first, so that the squares of huge or tiny numbers stay in range.
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    vectors = vectors / np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where((length > 0) & np.isfinite(length), length, 1.0)
+    return vectors / np.where(length > 0, length, 1.0)
 
 
 def bytes_of_color(colors: np.ndarray) -> np.ndarray:

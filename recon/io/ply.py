@@ -80,7 +80,8 @@ def _header(data: bytes) -> tuple[str, list[Element], int]:
 
 def _property(words: list[str]) -> Property:
     kinds = words[2:4] if words[1:2] == ["list"] else words[1:2]
-    if len(words) != len(kinds) + (3 if len(kinds) == 2 else 2) or any(k not in TYPES for k in kinds):
+    wanted = 5 if words[1:2] == ["list"] else 3
+    if len(words) != wanted or any(k not in TYPES for k in kinds):
         raise FormatError(f"header line '{' '.join(words)[:60]}' is not understood")
     name, types = words[-1].lower(), [TYPES[k] for k in kinds]
     if len(types) == 2 and types[0][0] == "f":
