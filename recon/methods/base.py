@@ -26,6 +26,10 @@ class Method(pl.LightningModule):
         monitor: the logged value that picks the best checkpoint, and ``"min"`` or ``"max"``.
         per_scene: one fit a scene; `attach` gives the scene before the fit.
         fit_free: `reconstruct` solves; there is nothing to train.
+
+    Attributes:
+        observation: the scene a per-scene method is fitted to, normalised.
+        steps: length of a fit where the trainer is not told one, or None for a thousand.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -33,6 +37,12 @@ class Method(pl.LightningModule):
     fit_free: ClassVar[bool] = False
 
     observation: Observation | None = None
+    steps: int | None = None
+
+    @property
+    def validates(self) -> bool:
+        """Whether `validation_step` has anything to look at; if not, the last checkpoint counts as the best."""
+        return not self.fit_free
 
     @property
     def needs(self) -> tuple[type, ...]:

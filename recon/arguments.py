@@ -1,0 +1,183 @@
+"""The words of a command line, made fit for Hydra: the verb, people's paths, and a run folder's own settings.
+
+Hydra's grammar gives meaning to braces, parentheses, quotes, ``~``, ``=``, ``#`` and commas, and knows no letters
+beyond ASCII; people's paths have all of them. Values that are paths are therefore quoted before Hydra parses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recon.errors import CheckpointError, ConfigError, did_you_mean
+
+VERBS = {
+    "train": "fit a method to data, or go on with a run (run=FOLDER)",
+    "test": "mesh and score every test scene of a run",
+    "reconstruct": "one input, one mesh, in the input's own coordinates",
+    "evaluate": "score any mesh or cloud against another (pred=, truth=)",
+    "compare": "several methods on the same scenes, one table",
+    "prepare": "make or download training data",
+    "view": "look at a run in the browser",
+    "doctor": "versions, devices, data found, known traps",
+}
+PATH_KEYS = {"input", "output", "source", "pred", "truth", "run", "weights", "data.path", "data.input", "data.truth"}
+OVERRIDES_FILE = "overrides.json"
+_NOT_A_RUNS_OWN = ("hydra", "task", "run", "input", "output", "pred", "truth", "methods", "report")
+
+
+@dataclass
+class CommandLine:
+    """A verb, Hydra's flags, and overrides that Hydra can parse.
+
+    Attributes:
+        verb: one of `VERBS`.
+        flags: words that start with a dash, with their values, e.g. ``["-m"]``.
+        overrides: ``key=value`` words, paths quoted.
+    """
+
+    verb: str
+    flags: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+
+    def value(self, key: str) -> str | None:
+        """The last value given for a key, unquoted, or None."""
+        found = [o.split("=", 1)[1] for o in self.overrides if key_of(o) == key and "=" in o]
+        return unquoted(found[-1]) if found else None
+
+    def words(self) -> list[str]:
+        """What Hydra sees."""
+        return [*self.flags, f"task={self.verb}", *self.overrides]
+
+
+def parse(argv: list[str]) -> CommandLine:
+    """Split a command line into verb, flags and overrides, quoting the paths.
+
+    Raises:
+        ConfigError: for a word that is neither a verb nor ``key=value``.
+    """
+    flags, words = _split_flags(argv)
+    bare = [w for w in words if "=" not in w and not w.startswith("~")]
+    for word in bare[1:] if bare and bare[0] in VERBS else bare:
+        raise ConfigError(f"'{word}' is neither a verb nor key=value.", did_you_mean(word, VERBS))
+    verb = bare[0] if bare else "train"
+    overrides = [quoted_override(w) for w in words if w not in bare]
+    return CommandLine(verb, flags, [o for o in overrides if key_of(o) != "task"])
+
+
+def _split_flags(argv: list[str]) -> tuple[list[str], list[str]]:
+    takes_value = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"}
+    takes_value |= {"-cd", "--config-dir", "--experimental-rerun", "-i", "--info"}
+    flags, words, rest = [], [], list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        flags.append(word)
+        if word in takes_value and rest and "=" not in rest[0]:
+            flags.append(rest.pop(0))
+    return flags, words
+
+
+def key_of(override: str) -> str:
+    """``"+data.path"`` and ``"data.path=x"`` are about ``data.path``; ``"method@x=y"`` about ``method``."""
+    return override.split("=", 1)[0].lstrip("+~").split("@")[0]
+
+
+def quoted_override(word: str) -> str:
+    """The same ``key=value``, its value quoted if it is a path or would not parse."""
+    key, mark, value = word.partition("=")
+    if not mark:
+        return word
+    if key.lstrip("+") in PATH_KEYS:
+        return f"{key}={quoted(expanded(value))}" if value not in ("", "null") else word
+    plain = re.fullmatch(r"[\x20-\x7e]*", value) and not re.search(r"[=#~]", value)
+    return word if plain or _is_quoted(value) else f"{key}={quoted(value)}"
+
+
+def expanded(path: str) -> str:
+    """``~`` at the start becomes the home folder; a path that is already quoted loses its quotes."""
+    if _is_quoted(path) and not Path(path).exists():
+        path = unquoted(path)
+    return os.path.expanduser(path)
+
+
+def quoted(text: str) -> str:
+    """A Hydra string that means just this text: quotes escaped, and no interpolation."""
+    text = text.replace("${", "\\${")
+    text = re.sub(r"(\\*)'", lambda m: m.group(1) * 2 + "\\'", text)
+    tail = len(text) - len(text.rstrip("\\"))
+    return f"'{text}{chr(92) * tail}'"
+
+
+def unquoted(text: str) -> str:
+    """The inverse of `quoted`."""
+    if not _is_quoted(text):
+        return text
+    body = text[1:-1]
+    body = re.sub(r"(\\*)\\'", lambda m: m.group(1)[: len(m.group(1)) // 2] + "'", body)
+    tail = len(body) - len(body.rstrip("\\"))
+    body = body[: len(body) - tail // 2] if tail else body
+    return body.replace("\\${", "${")
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
+
+
+def with_recorded(line: CommandLine) -> CommandLine:
+    """Put the overrides that a run folder recorded before the user's own, where ``run=FOLDER`` is given.
+
+    What belonged to the recorded verb alone is left out, and so are the recorded settings of a method or a dataset
+    that the user now replaces by another.
+
+    Raises:
+        CheckpointError: if the folder is no run folder.
+    """
+    folder = line.value("run")
+    if folder is None:
+        return line
+    recorded = read_recorded(Path(folder))
+    asked = {key_of(o) for o in line.overrides}
+    replaced = {g for g in ("method", "data") if g in asked or (g == "data" and "input" in asked)}
+    kept = [o for o in recorded if key_of(o) not in asked and not _dropped(key_of(o), replaced)]
+    pinned = [f"hydra.run.dir={quoted(str(Path(folder)))}"] if "hydra.run.dir" not in asked else []
+    return CommandLine(line.verb, line.flags, [*kept, *line.overrides, *pinned])
+
+
+def _dropped(key: str, replaced: set[str]) -> bool:
+    group = key.split(".", 1)[0]
+    return group in _NOT_A_RUNS_OWN or group in replaced
+
+
+def read_recorded(folder: Path) -> list[str]:
+    """The overrides a run was started with.
+
+    Raises:
+        CheckpointError: if the folder is no run folder.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"run={folder}: this folder is not there.", "Runs lie in outputs/<method>-<data>/<time>.")
+    path = folder / OVERRIDES_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"run={folder}: this is no run folder, it has no {OVERRIDES_FILE}.",
+            "Name the folder of one run: outputs/<method>-<data>/<time>.",
+        )
+    return [str(o) for o in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def with_defaults(line: CommandLine) -> CommandLine:
+    """What a verb implies: ``input=`` means one's own data, and `reconstruct` without a method means `spline`."""
+    asked = {key_of(o) for o in line.overrides}
+    if line.value("experiment") is not None:
+        return line
+    if "input" in asked and "data" not in asked and line.verb in ("reconstruct", "train", "compare"):
+        line.overrides.insert(0, "data=own")
+    if line.verb == "reconstruct" and not asked & {"method", "run", "weights"}:
+        line.overrides.insert(0, "method=spline")
+    return line

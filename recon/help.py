@@ -1,0 +1,52 @@
+"""What ``--help`` prints, read off `conf/`, so that a new method or dataset is listed by being there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recon.arguments import VERBS
+
+_GROUPS = ("method", "data", "experiment", "trainer", "logger", "tiny", "debug", "sweep", "launcher")
+
+_EXAMPLES = """\
+Examples
+  recon reconstruct input=scan.ply output=mesh.glb       a mesh in the scan's own coordinates
+  recon train method=igr data=stanford data.scene=bunny  fit a network to one scan
+  recon train run=outputs/igr-stanford/TIME              go on where it stopped
+  recon test run=... | reconstruct run=... resolution=512
+  recon compare methods=[poisson,spline,igr] data=shapes
+  recon -m method=igr,siren data=shapes method.lr=1e-4,1e-3
+  recon --help method=igr                                every option of a method, a dataset, ..."""
+
+
+def help_text(words: list[str], conf: Path) -> str:
+    """The page for ``--help``, or the commented yaml of each ``group=name`` that is asked about."""
+    asked = [w.split("=", 1) for w in words if "=" in w]
+    files = [conf / group / f"{name}.yaml" for group, name in asked if (conf / group / f"{name}.yaml").is_file()]
+    if files:
+        return "\n\n".join(_options(f) for f in files)
+    return "\n\n".join([_head(), _verbs(), _groups(conf), _settings(conf), _EXAMPLES])
+
+
+def _head() -> str:
+    return "recon: observations (points, photographs, RGB-D) in, a triangle mesh out.\n\nrecon VERB key=value ..."
+
+
+def _verbs() -> str:
+    return "Verbs\n" + "\n".join(f"  {verb:<12} {what}" for verb, what in VERBS.items())
+
+
+def _groups(conf: Path) -> str:
+    rows = [(g, sorted(p.stem for p in (conf / g).glob("*.yaml"))) for g in _GROUPS]
+    return "Groups: GROUP=NAME\n" + "\n".join(f"  {g:<12} {' '.join(names)}" for g, names in rows if names)
+
+
+def _settings(conf: Path) -> str:
+    text = (conf / "config.yaml").read_text(encoding="utf-8")
+    body = text.split("\nhydra:")[0].split("\nrun:", 1)[1]
+    return "Settings: KEY=VALUE\n" + "\n".join(f"  {line}" if line else "" for line in ("run:" + body).splitlines())
+
+
+def _options(file: Path) -> str:
+    name = f"{file.parent.name}={file.stem}"
+    return f"{name}\n{'-' * len(name)}\n{file.read_text(encoding='utf-8').rstrip()}"

@@ -1,0 +1,128 @@
+"""From a config to objects: the method, the dataset, what they have in common, and the device they run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from recon.cli import conf_folder
+from recon.config import check
+from recon.errors import ConfigError
+from recon.geometry.surface import MeshOptions
+from recon.observations import first_common
+
+if TYPE_CHECKING:
+    from recon.data.base import ReconDataModule
+    from recon.methods.base import Method
+
+
+def build(node: DictConfig | None, group: str) -> Any:
+    """The object that a group's config describes, its values checked against the target's signature.
+
+    Raises:
+        ConfigError: if the group was left out, or a value is wrong.
+    """
+    if node is None:
+        known = ", ".join(sorted(p.stem for p in (conf_folder() / group).glob("*.yaml")))
+        raise ConfigError(f"No {group} is named.", f"Add {group}=NAME. Known: {known}.")
+    check(node, group)
+    arguments = OmegaConf.to_container(node, resolve=True)
+    return get_object(node["_target_"])(**{k: v for k, v in arguments.items() if not k.startswith("_")})  # type: ignore
+
+
+def build_method(cfg: DictConfig) -> Method:
+    """The method, untrained."""
+    method: Method = build(cfg.method, "method")
+    return method
+
+
+def build_data(cfg: DictConfig) -> ReconDataModule:
+    """The dataset; nothing is read yet."""
+    data: ReconDataModule = build(cfg.data, "data")
+    return data
+
+
+def build_mesh_options(cfg: DictConfig) -> MeshOptions:
+    """How meshes are to be made."""
+    options: MeshOptions = build(cfg.mesh, "mesh")
+    return options
+
+
+def match(method: Method, data: ReconDataModule, cfg: DictConfig) -> type:
+    """The observation type that both know, before any work is done.
+
+    Raises:
+        ConfigError: if the dataset gives nothing that the method can use.
+    """
+    common = first_common(method.needs, data.gives)
+    if common is None:
+        names = _choices()
+        wanted, given = _spelled(method.needs), _spelled(data.gives)
+        raise ConfigError(
+            f"{names['method']} needs {wanted}; {names['data']} gives {given}.",
+            f"Data that gives {wanted}: {', '.join(_datasets_with(method.needs))}.",
+        )
+    return common
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """Where methods that solve, and meshing, run: as `trainer.accelerator` says.
+
+    Raises:
+        ConfigError: if that device is not there.
+    """
+    wanted = str(cfg.trainer.accelerator)
+    if wanted in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.accelerator=gpu: there is no CUDA device, or this torch was built without CUDA.",
+            "Use trainer=cpu, or see `recon doctor`.",
+        )
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def existing(path: str | None, key: str) -> Path:
+    """A file that an option names.
+
+    Raises:
+        ConfigError: if the option is missing or the file is not there.
+    """
+    if path is None:
+        raise ConfigError(f"{key}= is missing.", f"Name a file: {key}=FILE.")
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise ConfigError(f"{key}={path}: this file is not there.", f"Looked in {found.resolve().parent}.")
+    return found
+
+
+def _choices() -> dict[str, str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return dict(HydraConfig.get().runtime.choices)
+
+
+def _spelled(types: tuple[type, ...]) -> str:
+    words = {
+        "Points": "points",
+        "OrientedPoints": "oriented points",
+        "Views": "views",
+        "PosedViews": "posed views",
+        "PosedRGBD": "posed RGB-D",
+    }
+    return " or ".join(words[t.__name__] for t in types)
+
+
+def _datasets_with(needs: tuple[type, ...]) -> list[str]:
+    """Names of the dataset files whose class gives one of the needed types."""
+    names = []
+    for file in sorted((conf_folder() / "data").glob("*.yaml")):
+        target = OmegaConf.load(file).get("_target_")
+        gives = get_object(target).gives if target else ()
+        if isinstance(gives, property):
+            gives = gives.fget(None) if gives.fget else ()
+        if first_common(needs, gives):
+            names.append(file.stem)
+    return names

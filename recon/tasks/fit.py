@@ -1,0 +1,153 @@
+"""Training through Lightning: the trainer, its checkpoints, and a resume that ends where an unbroken run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.utils.data import DataLoader, IterableDataset
+
+from recon.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from recon.methods.base import Method
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class Steps(IterableDataset[int]):
+    """The numbers of the steps that are still to be done: all a scene's fit needs, as its data lie on the device."""
+
+    def __init__(self, total: int, done: Callable[[], int]) -> None:
+        self.total, self.done = total, done
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done(), self.total))
+
+
+def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, folder: Path) -> None:
+    """Train `method`, from its last checkpoint in `folder` if there is one.
+
+    Args:
+        cfg: the whole configuration.
+        method: a per-scene method with its scene attached (then `data` is None), or any other trainable method.
+        data: the dataset, for methods that train over many scenes.
+        folder: where checkpoints and logs go.
+
+    Raises:
+        KeyboardInterrupt: if the user interrupts; what was saved is kept.
+    """
+    checkpoints = folder / "checkpoints"
+    last = checkpoints / LAST
+    trainer = _trainer(cfg, method, folder)
+    loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, _steps(cfg, method))
+    try:
+        trainer.fit(method, **loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)  # type: ignore
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last)
+    for logger in trainer.loggers:
+        logger.finalize("success")
+
+
+def load_checkpoint(method: Method, folder: Path, keep: str) -> int:
+    """Give `method` the weights of a fit, and return the step they are from.
+
+    Args:
+        method: built as it was for the fit.
+        folder: of the fit.
+        keep: ``"best"`` (falls back on the last where nothing was validated) or ``"last"``.
+
+    Raises:
+        CheckpointError: if there is no checkpoint or it does not suit the method.
+    """
+    files = [folder / "checkpoints" / name for name in ((BEST, LAST) if keep == "best" else (LAST,))]
+    found = next((f for f in files if f.is_file()), None)
+    if found is None:
+        raise CheckpointError(f"{folder}: there is no checkpoint yet.", "Train first: `train run=FOLDER`.")
+    state = torch.load(found, map_location="cpu", weights_only=True)
+    method.on_load_checkpoint(state)
+    try:
+        method.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{found}: its weights do not fit this method: {str(error).splitlines()[-1].strip()}",
+            "Give the options that the run was made with (its config.yaml lists them).",
+        ) from error
+    return int(state["global_step"])
+
+
+def _steps(cfg: DictConfig, method: Method) -> int:
+    return int(cfg.trainer.max_steps or getattr(method, "steps", 0) or 1000)
+
+
+def _step_loaders(trainer: pl.Trainer, total: int) -> dict[str, Any]:
+    done = lambda: trainer.global_step * trainer.accumulate_grad_batches  # noqa: E731
+    plain = {"batch_size": None, "num_workers": 0}
+    return {
+        "train_dataloaders": DataLoader(Steps(total * trainer.accumulate_grad_batches, done), **plain),  # type: ignore
+        "val_dataloaders": DataLoader([0], **plain),  # type: ignore
+    }
+
+
+def _trainer(cfg: DictConfig, method: Method, folder: Path) -> pl.Trainer:
+    options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore
+    options.pop("_target_")
+    if method.per_scene or options["max_steps"]:
+        options["max_steps"], options["max_epochs"] = _steps(cfg, method), options["max_epochs"] or -1
+    else:
+        options["max_steps"] = -1
+    options |= _validation(options, method)
+    try:
+        return pl.Trainer(
+            **options,
+            logger=_logger(cfg, folder),
+            callbacks=_callbacks(cfg, method, folder),
+            default_root_dir=folder,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=not method.per_scene,
+        )
+    except MisconfigurationException as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"trainer: {first}", "See `recon doctor` for the devices of this machine.") from error
+
+
+def _validation(options: dict[str, Any], method: Method) -> dict[str, Any]:
+    """Per-scene fits are one long epoch, so that validations are counted in steps; a method may do without."""
+    if not method.per_scene:
+        return {"val_check_interval": options["val_check_interval"]}
+    if not method.validates:
+        return {"limit_val_batches": 0, "val_check_interval": None}
+    every = options["val_check_interval"] or max(1, options["max_steps"] // 20)
+    return {"val_check_interval": every, "check_val_every_n_epoch": None}
+
+
+def _callbacks(cfg: DictConfig, method: Method, folder: Path) -> list[Callback]:
+    metric, mode = method.monitor
+    every = int(cfg.checkpoint.every)
+    plain: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "save_weights_only": False}
+    last = ModelCheckpoint(filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, **plain)
+    kept: list[Callback] = [last]
+    if method.validates:
+        kept.append(ModelCheckpoint(filename="best", monitor=metric, mode=mode, **plain))
+    chosen = cfg.callbacks or {}
+    return [*kept, *(instantiate(c, folder=str(folder)) for c in chosen.values() if c is not None)]
+
+
+def _logger(cfg: DictConfig, folder: Path) -> Any:
+    return False if cfg.logger is None else instantiate(cfg.logger, save_dir=str(folder))

@@ -1,0 +1,111 @@
+"""The run folder: config, overrides, checkpoints, metrics, meshes, report. Alone it is all that later verbs need."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted
+from recon.errors import ConfigError, ReconError
+from recon.io.files import write_text
+
+CONFIG_FILE = "config.yaml"
+
+
+class RunFolder:
+    """One run's folder, held under a lock while a job works in it.
+
+    Attributes:
+        path: the folder.
+        verb: what the user asked for.
+        overrides: the job's own overrides, as Hydra sees them.
+        resumed: whether it is the folder of an earlier command (``run=FOLDER``).
+    """
+
+    def __init__(self, path: Path, verb: str, overrides: list[str], resumed: bool = False) -> None:
+        self.path, self.verb, self.overrides, self.resumed = path, verb, overrides, resumed
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def here(cls, line: CommandLine) -> RunFolder:
+        """The folder Hydra made, or was told to use, for the job it is running now."""
+        hydra = HydraConfig.get()
+        overrides = [o for o in hydra.overrides.task if key_of(o) != "task"]
+        return cls(Path(hydra.runtime.output_dir), line.verb, overrides, resumed=line.value("run") is not None)
+
+    def __enter__(self) -> Self:
+        if is_first_process():
+            self._take_lock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            (self.path / ".lock").unlink(missing_ok=True)
+        if isinstance(error, ReconError) and is_first_process() and not self.resumed:
+            self._remove_if_unused()
+
+    def record(self, cfg: DictConfig) -> None:
+        """Write the config and the overrides, once: a resumed run keeps what it was started with.
+
+        Raises:
+            ConfigError: if the run was made with another method or dataset than is asked for now.
+        """
+        if not is_first_process() or self.resumed:
+            return
+        write_text(self.path / CONFIG_FILE, OmegaConf.to_yaml(cfg))
+        write_text(self.path / OVERRIDES_FILE, json.dumps(self.overrides, indent=1, ensure_ascii=False))
+
+    def child_overrides(self) -> list[str]:
+        """What a process that repeats this job must be told: its overrides, and this very folder."""
+        kept = [o for o in self.overrides if key_of(o) != "hydra.run.dir"]
+        return [*kept, f"hydra.run.dir={quoted(str(self.path))}"]
+
+    def command(self) -> str:
+        """The command line that repeats this job, fit for a shell."""
+        return shlex.join(["python", "run.py", self.verb, *self.overrides])
+
+    def sub(self, *parts: str) -> Path:
+        """A folder inside the run folder, made if need be."""
+        path = self.path.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _take_lock(self) -> None:
+        import fcntl
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = open(self.path / ".lock", "w")  # noqa: SIM115 - held until the job ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise ConfigError(
+                f"run={self.path}: another process is working in this folder.",
+                "Wait until it ends, or start a run of its own.",
+            ) from error
+        self._lock = lock
+
+    def _remove_if_unused(self) -> None:
+        """After a user's mistake nothing half-written stays; what was fitted before it does."""
+        worth_keeping = [p for p in self.path.rglob("*") if p.suffix in (".ckpt", ".ply", ".obj", ".glb", ".csv")]
+        if not worth_keeping:
+            shutil.rmtree(self.path)
+            for parent in list(self.path.parents)[:2]:
+                if parent.name and parent != Path.cwd() and not any(parent.iterdir()):
+                    parent.rmdir()
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes files: rank 0, or the only one."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
