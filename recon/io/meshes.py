@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -160,6 +160,6 @@ def write_mesh(path: str | Path, mesh: Mesh) -> None:
         write(stream, mesh)
 
 
-def known(table: dict[str, Callable[..., object]]) -> str:
+def known(table: Mapping[str, object]) -> str:
     """The suffixes of a table of formats, for errors."""
     return f"Known: {' '.join(table)}."

@@ -40,13 +40,12 @@ def numbers(lines: Sequence[str], what: str, columns: Sequence[int] | None = Non
     """
     if not lines:
         return np.zeros((0, len(columns) if columns else 0))
+    if not all(map(str.strip, lines)):
+        raise FormatError(f"{what}: a row is empty")
     try:
-        table = np.loadtxt(lines, dtype=np.float64, comments=None, ndmin=2, usecols=columns)
+        return np.loadtxt(lines, dtype=np.float64, comments=None, ndmin=2, usecols=columns)
     except ValueError as error:
         raise FormatError(f"{what}: {str(error).split(';')[0].rstrip('.')}") from error
-    if len(table) != len(lines):
-        raise FormatError(f"{what}: {len(lines) - len(table)} rows are empty")
-    return table
 
 
 def indices(values: np.ndarray, what: str) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_clouds_come_back_exactly(tmp_path, suffix, scale, offset):
         ("x y z\n0 0 0\n1 2 3\n", None, None),
         ("# a\n//X,Y,Z,I\n0,0,0,0.5\n1,2,3,0.5\n", None, None),
         ("2\n0 0 0 10 255 0 0\n1 2 3 10 1 2 3\n", None, [1, 2, 3]),
-        ("0 0 0 0 0 2\n1 2 3 0 3 0\n", [0, 1, 0], None),
+        ("0 0 0 0 0 -2\n1 2 3 0 3 0\n", [0, 1, 0], None),
         ("0 0 0 0 0 200\n1 2 3 1 2 3\r\n", None, [1, 2, 3]),
         ("0 0 0 9 8 200 0 0 2\n1 2 3 1 2 3 0 1 0\n", [0, 1, 0], [1, 2, 3]),
     ],
