@@ -1,0 +1,147 @@
+"""Safe reading of weights: our own checkpoints, the IGR authors' ``.pth`` and the nnabla example's ``.h5``.
+
+The format is told by the content, never by the name. Nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.errors import CheckpointError
+
+Format = Literal["igr_authors", "igr_nnabla", "lightning"]
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def load_weights(path: str | Path) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:
+    """Read a file of network weights, whoever wrote it.
+
+    Returns:
+        The format; tensors under our own names (``lin0.weight`` ...; a Lightning checkpoint keeps its names); and
+        the architecture read off the shapes (arguments of `recon.nets.sdf.MLP`), or a Lightning checkpoint's
+        hyper-parameters.
+
+    Raises:
+        CheckpointError: naming the file, and where known the key and its shape.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"There is no file of weights '{path}'.", "Check the path given as weights=.")
+    with path.open("rb") as file:
+        magic = file.read(8)
+    if magic == HDF5_MAGIC:
+        return _nnabla(path)
+    content = read_torch(path)
+    if "pytorch-lightning_version" in content:
+        return "lightning", content["state_dict"], dict(content.get("hyper_parameters", {}))
+    return _authors(path, content)
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """A dictionary saved by torch, read with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: if it is damaged, holds more than plain data, or is no dictionary.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"'{path}' cannot be read as weights: {str(error).splitlines()[0]}",
+            "The file is damaged, of another format, or holds code, which is never run. Download or save it again.",
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not a dictionary of weights.")
+    return content
+
+
+def _authors(path: Path, content: dict[str, Any]) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:
+    state = content.get("model_state_dict", content)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"'{path}' holds no weights under 'model_state_dict' (its keys: {', '.join(map(str, content))}).",
+            "Give the file from ModelParameters/, not the optimiser's or the latent codes'.",
+        )
+    named = {key.removeprefix("module."): value for key, value in state.items()}
+    depth = _depth(path, named, "lin{}.weight", "lin{}.bias")
+    tensors = {key: named[key].float() for n in range(depth + 1) for key in (f"lin{n}.weight", f"lin{n}.bias")}
+    _only(path, named, tensors)
+    return "igr_authors", tensors, _architecture(path, tensors, depth, "features_first")
+
+
+def _nnabla(path: Path) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"'{path}' cannot be read as HDF5: {error}", "Download or copy it again.") from error
+    depth = _depth(path, found, "fc{}/affine/W", "fc{}/affine/b")
+    tensors = {}
+    for n in range(depth + 1):
+        tensors[f"lin{n}.weight"] = torch.from_numpy(found[f"fc{n}/affine/W"].T.copy()).float()
+        tensors[f"lin{n}.bias"] = torch.from_numpy(found[f"fc{n}/affine/b"].copy()).float()
+    _only(path, found, [f"fc{n}/affine/{part}" for n in range(depth + 1) for part in "Wb"])
+    return "igr_nnabla", tensors, _architecture(path, tensors, depth, "position_first")
+
+
+def _depth(path: Path, found: Mapping[str, Any], weight: str, bias: str) -> int:
+    """Number of hidden layers; every layer from 0 on must have its two arrays."""
+    pattern = re.escape(weight).replace(r"\{\}", r"(\d+)")
+    numbers = [int(match[1]) for key in found if (match := re.fullmatch(pattern, key))]
+    if not numbers:
+        raise CheckpointError(
+            f"'{path}' has no '{weight.format(0)}' (its keys: {', '.join(list(found)[:8]) or 'none'}).",
+            "Known are the IGR authors' .pth, the nnabla example's .h5, and checkpoints of this program.",
+        )
+    for n in range(max(numbers) + 1):
+        for key in (weight.format(n), bias.format(n)):
+            if key not in found:
+                raise CheckpointError(f"'{path}' lacks '{key}'.", "The file is incomplete. Download or save it again.")
+    return max(numbers)
+
+
+def _only(path: Path, found: Mapping[str, Any], known: Any) -> None:
+    strange = [key for key in found if key not in known]
+    if strange:
+        raise CheckpointError(f"'{path}' has the unknown key '{strange[0]}' {tuple(found[strange[0]].shape)}.")
+
+
+def _architecture(path: Path, tensors: dict[str, Tensor], depth: int, layout: str) -> dict[str, Any]:
+    """Widths, skip layers, input and code length, from the shapes alone."""
+    for n in range(depth + 1):
+        weight, bias = tensors[f"lin{n}.weight"], tensors[f"lin{n}.bias"]
+        if weight.ndim != 2 or bias.shape != weight.shape[:1] or (n == depth and len(bias) != 1):
+            raise CheckpointError(
+                f"'{path}': layer {n} has weights {tuple(weight.shape)} and biases {tuple(bias.shape)}.",
+                "Expected are (outputs, inputs) and (outputs,), and one output at the top.",
+            )
+    outputs = [tensors[f"lin{n}.weight"].shape[0] for n in range(depth)]
+    inputs = [tensors[f"lin{n}.weight"].shape[1] for n in range(depth + 1)]
+    skip = [n for n in range(1, depth + 1) if inputs[n] != outputs[n - 1]]
+    extra = {inputs[n] - outputs[n - 1] for n in skip} or {inputs[0]}
+    whole = extra.pop()
+    if extra or whole < 1 or (layout == "features_first" and whole != inputs[0]) or whole < inputs[0]:
+        wrong = skip[0] if skip else 0
+        raise CheckpointError(
+            f"'{path}': layer {wrong} takes {inputs[wrong]} inputs after {outputs[wrong - 1]} outputs.",
+            f"A skip connection adds the {inputs[0]} inputs of layer 0.",
+        )
+    d_in = inputs[0] if layout == "position_first" else (2 if whole == 2 else 3)
+    widths = [wide + (whole if n + 1 in skip else 0) for n, wide in enumerate(outputs)]
+    return {"d_in": d_in, "widths": widths, "skip": skip, "latent": whole - d_in, "layout": layout}

@@ -1,0 +1,311 @@
+"""Gropp et al. 2020, "Implicit Geometric Regularization for Learning Shapes", for one shape.
+
+The defaults are the authors'; conf/method/igr_nnabla.yaml and siren.yaml set apart what two others do differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from recon.errors import CheckpointError, ConfigError
+from recon.geometry.frames import Fit, Frame
+from recon.geometry.surface import Surface
+from recon.io.checkpoints import load_weights
+from recon.losses.igr import Objective
+from recon.losses.points import surface_distance
+from recon.methods.base import Compat, SceneMethod
+from recon.methods.igr_points import holdout_split, local_sigma, off_surface_points
+from recon.methods.schedules import halving, scheduled
+from recon.nets.activations import LeakyReLU, Softplus
+from recon.nets.sdf import MLP
+from recon.nets.siren import Siren
+from recon.nets.value_gradient import Field
+from recon.observations import Observation, OrientedPoints, Points
+
+Network = Literal["authors", "nnabla", "siren"]
+ActivationName = Literal["softplus", "leaky_relu", "relu", "sine"]
+
+
+class IGR(SceneMethod):
+    """A perceptron fitted to one cloud: zero on the points, unit gradient elsewhere, and along normals if given.
+
+    Args:
+        network: layout and initialisation: the authors', the nnabla example's, or SIREN.
+        width: of the hidden layers, one number or one a layer.
+        depth: number of hidden layers, where `width` is one number.
+        skip: layers that see the position again.
+        activation: of the hidden layers; SIREN's is always the sine.
+        beta: sharpness of the softplus.
+        radius: of the sphere the authors' network starts as.
+        omega: frequency of SIREN's sines.
+        points: surface points a step, drawn without replacement (all of them if there are fewer).
+        local: samples about surface points, as many as those; their deviation is the distance to a neighbour.
+        uniform: samples of the box, as a share of `points`.
+        box: half the side of that box, local units.
+        neighbours: the neighbour whose distance is the deviation (the 50th).
+        surface_weight, surface_power, normal_weight, normal_kind, reduction, eikonal_weight, eikonal_power,
+            eikonal_everywhere, off_surface_weight: see `recon.losses.igr.Objective`.
+        lr: initial learning rate of Adam.
+        lr_every: steps after which it is halved (0: never).
+        lr_floor: what it never falls below.
+        holdout: share of the points kept for validation, split as in the nnabla example.
+        normals: use those given, estimate them, or use none.
+        bound: half the side of the box that is meshed, local units.
+        precision: of features and matrix products; weights, positions and losses stay in float32.
+        ema: decay of an average of the weights that is used in place of the last ones (0: none).
+        compat: ``"released"``: the quirks of the published programs, that is six-dimensional neighbour distances
+            (the authors') and meshes in rotated grid units (nnabla's).
+        grid: samples along an axis in those grid units.
+        normalize, size, seed: see `SceneMethod`.
+    """
+
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/surface", "min")
+
+    points: Tensor
+    normals: Tensor | None
+    sigma: Tensor
+    held: Tensor
+
+    def __init__(
+        self,
+        network: Network = "authors",
+        width: int | Sequence[int] = 512,
+        depth: int = 8,
+        skip: Sequence[int] = (4,),
+        activation: ActivationName = "softplus",
+        beta: float = 100.0,
+        radius: float = 1.0,
+        omega: float = 30.0,
+        points: int = 16384,
+        local: bool = True,
+        uniform: float = 0.125,
+        box: float = 1.8,
+        neighbours: int = 50,
+        surface_weight: float = 1.0,
+        surface_power: Literal[1, 2] = 1,
+        normal_weight: float = 1.0,
+        normal_kind: Literal["l2", "cosine"] = "l2",
+        reduction: Literal["mean", "sum"] = "mean",
+        eikonal_weight: float = 0.1,
+        eikonal_power: Literal[1, 2] = 2,
+        eikonal_everywhere: bool = False,
+        off_surface_weight: float = 0.0,
+        lr: float = 5e-3,
+        lr_every: int = 2000,
+        lr_floor: float = 5e-6,
+        holdout: float = 0.0,
+        normals: Literal["given", "estimate", "none"] = "given",
+        bound: float = 1.2,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        ema: float = 0.0,
+        compat: Compat = None,
+        grid: int = 256,
+        normalize: Fit = "box",
+        size: float = 1.8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(normalize, size, seed)
+        widths = (width,) * depth if isinstance(width, int) else tuple(width)
+        self.net = _network(network, widths, tuple(skip), activation, beta, radius, omega)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
+        self.objective = Objective(
+            surface_weight,
+            surface_power,
+            normal_weight,
+            normal_kind,
+            reduction,
+            eikonal_weight,
+            eikonal_power,
+            eikonal_everywhere,
+            off_surface_weight,
+        )
+        self.batch_points, self.local, self.uniform, self.box, self.neighbours = points, local, uniform, box, neighbours
+        self.schedule = partial(halving, initial=lr, every=lr_every, floor=lr_floor)
+        self.holdout, self.use_normals, self.bound = holdout, normals, bound
+        self.half = torch.bfloat16 if precision == "bf16" else None
+        self.six_d_sigma = compat == "released" and network == "authors"
+        self.grid = grid if compat == "released" and network == "nnabla" else 0
+        self.frame: Frame | None = None
+
+    @property
+    def field(self) -> Field:
+        """The network to use: the average of the weights if one is kept, else the last ones."""
+        return self.net if self.averaged is None else self.averaged.module
+
+    def attach(self, observation: Points) -> None:
+        """Take the cloud to fit: normalise, orient, split, and measure its local scale."""
+        super().attach(observation)
+        scene = self.observation
+        assert isinstance(scene, Points)
+        if self.frame is not None:  # a resumed fit keeps the frame its weights were made in
+            scene = _in_frame(observation, self.frame)
+            self.observation = scene
+        self.frame = scene.frame
+        normals = self._normals(scene)
+        train, held = holdout_split(len(scene.points), self.holdout) if self.holdout else (slice(None), slice(None))
+        rows = scene.points[train].numpy()
+        measured = rows if normals is None or not self.six_d_sigma else np.hstack([rows, normals[train].numpy()])
+        sigma = torch.from_numpy(local_sigma(measured, self.neighbours).astype(np.float32))
+        for name, data in {
+            "points": scene.points[train],
+            "normals": None if normals is None else normals[train],
+            "sigma": sigma,
+            "held": scene.points[held],
+        }.items():
+            self.register_buffer(name, None if data is None else data.to(self.device), persistent=False)
+
+    def _normals(self, scene: Points) -> Tensor | None:
+        if self.use_normals == "none" or not self.objective.normal:
+            return None
+        if self.use_normals == "estimate":
+            from recon.geometry.normals import estimate_normals
+
+            return torch.from_numpy(estimate_normals(scene.points.numpy()).astype(np.float32))
+        return scene.normals if isinstance(scene, OrientedPoints) else None
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Surface points, their normals, and points off the surface of one step: this process' share of them."""
+        generator = self.generator(step, self.points.device)
+        count = min(self.batch_points, len(self.points))
+        rows = torch.randperm(len(self.points), generator=generator, device=self.points.device)[:count]
+        surface = self.points[rows]
+        uniform = max(1, round(self.uniform * count))
+        off = off_surface_points(surface, self.sigma[rows], uniform, self.box, generator)
+        off = off if self.local else off[count:]
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
+        share = partial(_share, rank=rank, world=world)
+        normals = None if self.normals is None else share(self.normals[rows])
+        return share(surface), normals, torch.cat([share(off[:count]), share(off[count:])]) if self.local else share(off)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step; the batch is its number."""
+        terms = self.objective(self.net, *self.draw(int(batch)), dtype=self.half)
+        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
+        return terms["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.net)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Mean |f| in local units on the held-out points (on all points where none are held out)."""
+        with torch.no_grad():
+            values = torch.cat([self.field(part) for part in self.held.split(16384)])
+        self.log("val/surface", surface_distance(values), batch_size=1, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        adam = torch.optim.Adam(self.net.parameters(), lr=1.0, fused=True)
+        return scheduled(adam, [self.schedule])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["frame"] = self.frame.state() if self.frame else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("frame")
+        self.frame = Frame.from_state(state) if state else None
+
+    def reconstruct(self, observation: Observation) -> Surface:
+        """The fitted field over its box; `observation` only serves to trim, and to place author weights."""
+        assert isinstance(observation, Points)
+        if self.frame is None:
+            self.frame = observation.normalized(self.normalize, self.size).frame
+        low, high = (-self.bound,) * 3, (self.bound,) * 3
+        return Surface(
+            partial(_values, self.field),
+            low,
+            high,
+            kind="sdf",
+            frame=grid_frame(self.grid, self.bound) if self.grid else self.frame,
+            gradient=partial(_gradients, self.field),
+            support=_in_frame(observation, self.frame).points,
+            device=str(self.device),
+        )
+
+    @classmethod
+    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
+        """This method around weights of the authors (``.pth``) or of the nnabla example (``.h5``).
+
+        Args:
+            path: the file; its format, widths and skip layers are found out.
+            changes: any other arguments, e.g. ``activation="softplus"``, which a file does not tell.
+
+        Raises:
+            CheckpointError: if the file cannot be read, or needs latent codes.
+        """
+        kind, state, found = load_weights(path)
+        if kind == "lightning" or found["d_in"] != 3 or found["latent"]:
+            raise CheckpointError(
+                f"'{path}' does not hold the network of one three-dimensional shape.",
+                "Use run=FOLDER for a checkpoint of this program, method=igr_shapespace for one with latent codes.",
+            )
+        nnabla = {"network": "nnabla", "activation": "leaky_relu", "bound": 1.5, "size": 2.0}
+        preset: dict[str, Any] = nnabla if kind == "igr_nnabla" else {}
+        method = cls(**{**preset, "width": found["widths"], "skip": found["skip"], **changes})
+        method.net.load_state_dict(state)
+        return method
+
+
+def _network(
+    network: Network,
+    widths: tuple[int, ...],
+    skip: tuple[int, ...],
+    activation: ActivationName,
+    beta: float,
+    radius: float,
+    omega: float,
+) -> Field:
+    if network == "siren":
+        return Siren(width=widths[0], depth=len(widths), omega=omega)
+    if activation == "sine":
+        raise ConfigError("method.activation=sine needs the network 'siren'.", "Give method.network=siren.")
+    function = Softplus(beta) if activation == "softplus" else LeakyReLU(0.1 if activation == "leaky_relu" else 0.0)
+    if network == "nnabla":
+        return MLP(
+            widths=widths, skip=skip, activation=function, layout="position_first", initialization="he", radius=radius
+        )
+    return MLP(widths=widths, skip=skip, activation=function, radius=radius)
+
+
+def grid_frame(grid: int, bound: float) -> Frame:
+    """The frame of the nnabla example's meshes: grid units, turned by 90 degrees about z (specified by its infer.py).
+
+    A vertex there is ``(i_y, -i_x, i_z)``, with ``i = (p + bound) / h`` and ``h = 2 bound / (grid - 1)``.
+    """
+    scale = (grid - 1) / (2 * bound)
+    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    return Frame(scale, turn, scale * bound * np.array([1.0, -1.0, 1.0]))
+
+
+def _in_frame(observation: Points, frame: Frame) -> Points:
+    """The observation with local coordinates of a given frame, in float32."""
+    cloud = observation.to_cloud()
+    changes: dict[str, Any] = {"points": torch.from_numpy(frame.to_local(cloud.points)).float(), "frame": frame}
+    if isinstance(observation, OrientedPoints):
+        assert cloud.normals is not None
+        local = torch.from_numpy(frame.normals_to_local(cloud.normals))
+        changes["normals"] = torch.nn.functional.normalize(local, dim=1).float()
+    return replace(observation, **changes)
+
+
+def _share(rows: Tensor, rank: int, world: int) -> Tensor:
+    """Every world-th row; a few are left out where the count does not divide, so that all shares weigh the same."""
+    return rows[: len(rows) // world * world][rank::world]
+
+
+@torch.no_grad()
+def _values(field: Field, x: Tensor) -> Tensor:
+    return field(x)
+
+
+@torch.no_grad()
+def _gradients(field: Field, x: Tensor) -> Tensor:
+    return field.value_and_gradient(x)[1]

@@ -1,0 +1,49 @@
+"""The points IGR trains on: local scale, samples off the surface, and the nnabla example's split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+NNABLA_SEED = 313
+
+
+def local_sigma(points: np.ndarray, neighbours: int = 50) -> np.ndarray:
+    """(N,) distance of each of (N, d) points to its 50th neighbour, itself not counted.
+
+    The authors' code passes whole rows: with (N, 6) points and normals this is a distance in six dimensions.
+    """
+    tree = cKDTree(points)
+    wanted = min(neighbours, len(points) - 1) + 1
+    return tree.query(points, k=[wanted], workers=-1)[0][:, 0]
+
+
+def off_surface_points(
+    points: Tensor, sigma: Tensor | float, uniform: int, box: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """One normal sample about each point, then `uniform` samples of the box [-box, box]^d.
+
+    Args:
+        points: (..., N, d).
+        sigma: (N,) standard deviations, or one for all.
+        uniform: samples of the box.
+        box: half its side.
+        generator: on the points' device; draws the normal samples first, as the authors do.
+
+    Returns:
+        (..., N + uniform, d).
+    """
+    make = {"device": points.device, "dtype": points.dtype, "generator": generator}
+    spread = sigma[:, None] if isinstance(sigma, Tensor) else sigma
+    local = points + torch.randn(points.shape, **make) * spread
+    drawn = torch.rand(*points.shape[:-2], uniform, points.shape[-1], **make) * (2 * box) - box
+    return torch.cat([local, drawn], dim=-2)
+
+
+def holdout_split(count: int, rate: float, seed: int = NNABLA_SEED) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, as the nnabla example splits them (its rate is 0.25)."""
+    order = np.random.RandomState(seed).permutation(count)
+    held = int(count * rate)
+    return order[held:], order[:held]

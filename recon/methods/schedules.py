@@ -1,0 +1,26 @@
+"""Learning rates as pure functions of the step, and the Lightning form of an optimiser that follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+
+Schedule = Callable[[int], float]
+
+
+def halving(step: int, initial: float, every: int, floor: float = 0.0, factor: float = 0.5) -> float:
+    """``max(initial * factor^(step // every), floor)``; constant where `every` is 0."""
+    return max(initial * factor ** (step // every), floor) if every else initial
+
+
+def scheduled(
+    optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule], interval: Literal["step", "epoch"] = "step"
+) -> dict[str, Any]:
+    """What `configure_optimizers` returns, for parameter groups built with ``lr=1``.
+
+    The base rate of 1 makes the group's rate the schedule's value to the last bit.
+    """
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, list(schedules))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
