@@ -107,5 +107,7 @@ def write_npy(stream: io.BufferedIOBase, cloud: Cloud) -> None:
 
 def write_npz(stream: io.BufferedIOBase, cloud: Cloud) -> None:
     """``points``, and ``normals`` where there are any, float64."""
-    arrays = {"points": cloud.points} | ({} if cloud.normals is None else {"normals": cloud.normals})
-    np.savez(stream, **arrays)
+    if cloud.normals is None:
+        np.savez(stream, points=cloud.points)
+    else:
+        np.savez(stream, points=cloud.points, normals=cloud.normals)

@@ -15,7 +15,8 @@ TYPES |= {"double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": 
 TYPES |= {"float32": "f4", "float64": "f8"}
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
-Lists = tuple[np.ndarray, np.ndarray]  # sizes, and the values of all rows one after another
+Lists = tuple[np.ndarray, np.ndarray]  # of a list property: sizes, and the values of all rows one after another
+Table = dict[str, np.ndarray | Lists]
 
 
 @dataclass
@@ -89,9 +90,10 @@ def _property(words: list[str]) -> Property:
     return Property(name, types[-1], types[0] if len(types) == 2 else None)
 
 
-def _ascii(body: bytes, elements: list[Element]) -> dict[str, dict[str, np.ndarray | Lists]]:
+def _ascii(body: bytes, elements: list[Element]) -> dict[str, Table]:
     lines = [line for line in text_lines(body) if line and not line.isspace()]
-    tables, start = {}, 0
+    tables: dict[str, Table] = {}
+    start = 0
     for element in elements:
         if not element.properties:
             continue
@@ -109,12 +111,12 @@ def _ascii(body: bytes, elements: list[Element]) -> dict[str, dict[str, np.ndarr
     return tables
 
 
-def _ascii_lists(rows: list[str], element: Element) -> dict[str, np.ndarray | Lists]:
+def _ascii_lists(rows: list[str], element: Element) -> Table:
     """Rows with lists: the numbers of all rows in one array, then a walk over where each property starts."""
     widths = np.array([len(row.split()) for row in rows], dtype=np.int64)
     flat = numbers([" ".join(rows)], element.name)[0] if rows else np.zeros(0)
     at, ends = np.cumsum(widths) - widths, np.cumsum(widths)
-    table: dict[str, np.ndarray | Lists] = {}
+    table: Table = {}
     for p in element.properties:
         if (at >= ends).any():
             raise FormatError(f"{element.name} {p.name}: row {int(np.argmax(at >= ends))} is too short")
@@ -130,8 +132,8 @@ def _ascii_lists(rows: list[str], element: Element) -> dict[str, np.ndarray | Li
     return table
 
 
-def _binary(data: bytes, start: int, elements: list[Element], order: str) -> dict[str, dict[str, np.ndarray | Lists]]:
-    tables = {}
+def _binary(data: bytes, start: int, elements: list[Element], order: str) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
     for element in elements:
         # Compared before anything is allocated: a header may announce more rows than any machine holds.
         if element.rows * element.smallest > len(data) - start:
@@ -147,14 +149,14 @@ def _binary(data: bytes, start: int, elements: list[Element], order: str) -> dic
     return tables
 
 
-def _binary_rows(data: bytes, start: int, element: Element, order: str) -> tuple[dict[str, np.ndarray | Lists], int]:
+def _binary_rows(data: bytes, start: int, element: Element, order: str) -> tuple[Table, int]:
     """Rows at a fixed stride where all lists are as long as the first row's, which is nearly always; else a walk."""
     lengths, size = _row(data, start, element, order)
     if size * element.rows <= len(data) - start:
-        parts = []
+        parts: list[tuple[str, str, tuple[int, ...]]] = []
         for i, p in enumerate(element.properties):
             if p.count:
-                parts.append((f"n{i}", order + p.count))
+                parts.append((f"n{i}", order + p.count, ()))
             parts.append((f"v{i}", order + p.kind, (lengths[i],) if p.count else ()))
         rows = np.frombuffer(data, np.dtype(parts), element.rows, start)
         if all((rows[f"n{i}"] == lengths[i]).all() for i, p in enumerate(element.properties) if p.count):
@@ -184,7 +186,7 @@ def _row(data: bytes, at: int, element: Element, order: str) -> tuple[list[int],
     return lengths, at - start
 
 
-def _walk(data: bytes, at: int, element: Element, order: str) -> tuple[dict[str, np.ndarray | Lists], int]:
+def _walk(data: bytes, at: int, element: Element, order: str) -> tuple[Table, int]:
     sizes = np.zeros((element.rows, len(element.properties)), dtype=np.int64)
     values: list[list[bytes]] = [[] for _ in element.properties]
     for row in range(element.rows):
@@ -196,14 +198,14 @@ def _walk(data: bytes, at: int, element: Element, order: str) -> tuple[dict[str,
             values[i].append(data[at:stop])
             at = stop
         at = end
-    table: dict[str, np.ndarray | Lists] = {}
+    table: Table = {}
     for i, p in enumerate(element.properties):
         flat = np.frombuffer(b"".join(values[i]), order + p.kind)
         table[p.name] = (sizes[:, i], flat) if p.count else flat
     return table, at
 
 
-def _geometry(tables: dict[str, dict[str, np.ndarray | Lists]]) -> Cloud | Mesh:
+def _geometry(tables: dict[str, Table]) -> Cloud | Mesh:
     vertex = {k: v for k, v in tables["vertex"].items() if isinstance(v, np.ndarray)}
     missing = [axis for axis in "xyz" if axis not in vertex]
     if missing:
@@ -226,7 +228,7 @@ def _triple(vertex: dict[str, np.ndarray], choices: list[str]) -> np.ndarray | N
     return None
 
 
-def _faces(tables: dict[str, dict[str, np.ndarray | Lists]], vertices: int) -> np.ndarray:
+def _faces(tables: dict[str, Table], vertices: int) -> np.ndarray:
     found = [np.zeros((0, 3), dtype=np.int64)]
     for element in ("face", "tristrips"):
         table = tables.get(element, {})
