@@ -1,0 +1,34 @@
+"""How well a mesh explains the scan it was made from: all that can be said where the true surface is not known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from recon.geometry.distance import MeshDistance
+from recon.io.types import Cloud, Mesh
+
+
+def scan_to_mesh(scan: Cloud, mesh: Mesh, samples: int = 50_000, seed: int = 0) -> dict[str, float]:
+    """Exact distances from scan points to the mesh, one-sided: surface that nobody saw costs nothing here.
+
+    Args:
+        scan: the input points.
+        mesh: the result; for an empty one all values are infinite.
+        samples: at most so many of the points are measured, drawn without replacement.
+        seed: of that draw.
+
+    Returns:
+        ``scan_to_mesh_mean``, ``scan_to_mesh_rms`` and ``scan_to_mesh_max``, in the scan's unit.
+    """
+    if mesh.is_empty:
+        distance = np.array([math.inf])
+    else:
+        rows = np.random.default_rng(seed).permutation(len(scan.points))[:samples]
+        distance = MeshDistance(mesh).query(scan.points[rows]).distance
+    return {
+        "scan_to_mesh_mean": float(distance.mean()),
+        "scan_to_mesh_rms": float(np.sqrt((distance**2).mean())),
+        "scan_to_mesh_max": float(distance.max()),
+    }

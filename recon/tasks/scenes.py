@@ -1,0 +1,142 @@
+"""One scene after another: fit where the method needs it, make the mesh, write it, score it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from recon.errors import CheckpointError, ReconError
+from recon.geometry.surface import Extraction
+from recon.io.meshes import write_mesh
+from recon.metrics.protocols import PROTOCOLS
+from recon.metrics.scan import scan_to_mesh
+from recon.observations import Points, Scene, Truth
+from recon.tasks import build
+from recon.tasks.fit import fit, load_checkpoint
+from recon.tasks.folder import RunFolder
+from recon.tasks.meter import Meter
+
+if TYPE_CHECKING:
+    from recon.data.base import ReconDataModule
+    from recon.methods.base import Method
+
+log = logging.getLogger("recon")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one scene.
+
+    Attributes:
+        scene: what was observed, and the truth if it is known.
+        extraction: the mesh, in world coordinates, and how it came about.
+        row: one line of the table of metrics.
+        file: where the mesh lies.
+        history: folder with the loss curves of its fit, or None.
+        warnings: sentences for the user, of the method and of the meshing.
+    """
+
+    scene: Scene
+    extraction: Extraction
+    row: dict[str, Any]
+    file: Path
+    history: Path | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+def fit_scene(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
+    """A per-scene method, fitted to a scene or to where `trainer.max_steps` ends."""
+    method = build.build_method(cfg)
+    assert isinstance(scene.observation, Points)
+    method.attach(scene.observation)
+    fit(cfg, method, None, scene_folder(folder, scene))
+    return method
+
+
+def scene_folder(folder: RunFolder, scene: Scene) -> Path:
+    """Where the checkpoints and logs of one scene's fit lie."""
+    return folder.sub("scenes", scene.observation.name)
+
+
+def process(cfg: DictConfig, folder: RunFolder, data: ReconDataModule, names: list[str]) -> list[Result]:
+    """Reconstruct and score the scenes of a dataset, one by one."""
+    shared = None if _one_each(cfg) else trained(cfg, folder)
+    return [reconstruct_scene(cfg, folder, data.load(name), shared) for name in names]
+
+
+def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: Method | None) -> Result:
+    """The mesh of one scene, its cost and its scores; `shared` is the method if it was trained before."""
+    with Meter() as meter:
+        method = shared or prepared(cfg, folder, scene)
+        method.to(build.device_of(cfg)).eval()
+        surface = method.reconstruct(scene.observation)
+        extraction = surface.mesh(build.build_mesh_options(cfg))
+    file = folder.sub("meshes") / f"{scene.observation.name}.ply"
+    write_mesh(file, extraction.mesh)
+    warnings = (*getattr(method, "warnings", ()), *extraction.warnings)
+    for warning in warnings:
+        log.warning("%s: %s", scene.observation.name, warning)
+    row = {"scene": scene.observation.name, "category": scene.category, **scores(cfg, scene, extraction)}
+    history = scene_folder(folder, scene) if method.per_scene else None
+    return Result(scene, extraction, row | meter.row(), file, history, warnings)
+
+
+def prepared(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
+    """A method ready for one scene: solving ones as they are, fitted ones from their checkpoint or fitted now."""
+    method = build.build_method(cfg)
+    if method.fit_free:
+        return method
+    assert isinstance(scene.observation, Points)
+    method.attach(scene.observation)
+    if cfg.weights is not None:
+        method.load_weights(build.existing(cfg.weights, "weights"))
+        return method
+    home = scene_folder(folder, scene)
+    if not (home / "checkpoints").is_dir():
+        fit(cfg, method, None, home)
+    step = load_checkpoint(method, home, cfg.checkpoint.keep)
+    log.info("%s: weights of step %d", scene.observation.name, step)
+    return method
+
+
+def trained(cfg: DictConfig, folder: RunFolder) -> Method:
+    """A method that was trained over many scenes, from ``run=`` or ``weights=``.
+
+    Raises:
+        CheckpointError: if neither is given.
+    """
+    method = build.build_method(cfg)
+    if cfg.weights is not None:
+        method.load_weights(build.existing(cfg.weights, "weights"))
+    elif folder.resumed:
+        load_checkpoint(method, folder.path, cfg.checkpoint.keep)
+    else:
+        raise CheckpointError(
+            "This method must be trained before it can be used.",
+            "Name a run (run=FOLDER) or weights (weights=FILE), or train it: `recon train method=... data=...`.",
+        )
+    return method
+
+
+def scores(cfg: DictConfig, scene: Scene, extraction: Extraction) -> dict[str, Any]:
+    """Metrics against the truth where it is known, and how well the mesh explains the input in any case."""
+    row: dict[str, Any] = {"faces": len(extraction.mesh.faces), "components": extraction.components}
+    if isinstance(scene.observation, Points):
+        row |= scan_to_mesh(scene.observation.to_cloud(), extraction.mesh)
+    if isinstance(scene.target, Truth):
+        row |= PROTOCOLS[cfg.protocol](extraction.mesh, scene.target.surface, cfg.metric_samples, cfg.seed)
+    return row
+
+
+def _one_each(cfg: DictConfig) -> bool:
+    method = build.build_method(cfg)
+    return method.per_scene or method.fit_free
+
+
+def failed(name: str, error: ReconError) -> dict[str, Any]:
+    """The row of a scene that gave no mesh: it counts, and says why."""
+    return {"scene": name, "error": error.what}

@@ -1,0 +1,50 @@
+"""What every verb does before it works: log to the terminal, seed, and check that method and data go together."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from rich.console import Console
+
+from recon.errors import ConfigError
+from recon.tasks import build
+from recon.tasks.folder import RunFolder
+
+if TYPE_CHECKING:
+    from recon.data.base import ReconDataModule
+
+log = logging.getLogger("recon")
+
+
+def console() -> Console:
+    """Where results are printed; made anew, since tests and notebooks replace standard output."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def begin(cfg: DictConfig, folder: RunFolder) -> ReconDataModule:
+    """Check a job whole before it does anything, then record its config in the run folder; returns the dataset."""
+    _quiet()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    method, data = build.build_method(cfg), build.build_data(cfg)
+    build.match(method, data, cfg)
+    build.device_of(cfg)
+    build.build_mesh_options(cfg)
+    if method.fit_free and folder.verb == "train":
+        name = cfg.method["_target_"].rsplit(".", 1)[-1]
+        raise ConfigError(
+            f"{name} solves, it does not train.", "Use: recon reconstruct method=... input=FILE (or data=NAME)."
+        )
+    folder.record(cfg)
+    return data
+
+
+def _quiet() -> None:
+    """Lightning's advertisements and its advice on loaders that hold one number are no news to a user."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in ("does not have many workers", "Your `IterableDataset` has `__len__`", "Checkpoint directory"):
+        warnings.filterwarnings("ignore", f".*{text}.*")

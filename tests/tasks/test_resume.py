@@ -1,0 +1,82 @@
+"""A fit that was interrupted and resumed ends at the weights of an unbroken one, bit for bit on a CPU."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from recon.cli import main
+from recon.methods.igr import IGR
+
+FIT = ["train", "method=igr", "tiny=igr", "data=shapes", "data.scene=torus", "trainer=cpu", "report=false"]
+FIT += ["trainer.max_steps=12", "checkpoint.every=4", "method.holdout=0.2", "trainer.val_check_interval=3"]
+
+
+def weights(folder: Path, name: str = "last.ckpt") -> dict:
+    (file,) = folder.glob(f"scenes/*/checkpoints/{name}")
+    return torch.load(file, weights_only=True)
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert a["global_step"] == b["global_step"] == 12
+    assert a["state_dict"].keys() == b["state_dict"].keys()
+    for key, value in a["state_dict"].items():
+        assert torch.equal(value, b["state_dict"][key]), key
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert main([*FIT, f"hydra.run.dir={folder}"]) == 0
+    return folder
+
+
+def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch):
+    step = IGR.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if int(batch) == 7:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(IGR, "training_step", interrupted)
+    assert main([*FIT, f"hydra.run.dir={tmp_path}"]) == 130
+    assert weights(tmp_path)["global_step"] == 4
+    monkeypatch.undo()
+    recorded = (tmp_path / "config.yaml").read_text()
+    assert main(["train", f"run={tmp_path}"]) == 0
+    assert_same(weights(tmp_path), weights(unbroken))
+    assert_same_best(tmp_path, unbroken)
+    assert (tmp_path / "config.yaml").read_text() == recorded
+
+
+def assert_same_best(a: Path, b: Path) -> None:
+    first, second = weights(a, "best.ckpt"), weights(b, "best.ckpt")
+    assert first["global_step"] == second["global_step"]
+    assert all(torch.equal(v, second["state_dict"][k]) for k, v in first["state_dict"].items())
+
+
+def test_a_finished_run_resumed_is_left_as_it_is(unbroken):
+    before = weights(unbroken)
+    assert main(["train", f"run={unbroken}"]) == 0
+    assert_same(weights(unbroken), before)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
+    root = Path(__file__).parents[2]
+    slow = "import time, recon.methods.igr as m; s = m.IGR.training_step\n"
+    slow += "m.IGR.training_step = lambda self, b, i: (time.sleep(0.4), s(self, b, i))[1]\n"
+    code = slow + f"from recon.cli import main; main({[*FIT, f'hydra.run.dir={tmp_path}']!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root)
+    while not list(tmp_path.glob("scenes/*/checkpoints/last.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert weights(tmp_path)["global_step"] < 12
+    assert main(["train", f"run={tmp_path}"]) == 0
+    assert_same(weights(tmp_path), weights(unbroken))
