@@ -190,7 +190,12 @@ def _morton_order(points: np.ndarray) -> np.ndarray:
     low = points.min(axis=0)
     extent = float((points - low).max()) or 1.0
     cell = ((points - low) * ((2**20 - 1) / extent)).astype(np.uint64)
-    for shift, mask in ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3)):
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+    ):
         cell = (cell | (cell << np.uint64(shift))) & np.uint64(mask)
     cell = (cell | (cell << np.uint64(2))) & np.uint64(0x1249249249249249)
     return np.argsort(cell[:, 0] | (cell[:, 1] << np.uint64(1)) | (cell[:, 2] << np.uint64(2)))
