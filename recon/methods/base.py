@@ -75,5 +75,10 @@ class SceneMethod(Method):
 
     def generator(self, step: int, device: torch.device | None = None) -> torch.Generator:
         """The random numbers of one step, the same whoever asks and however often."""
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) & (2**63 - 1)
-        return torch.Generator(device or self.device).manual_seed(mixed)
+        return step_generator(self.seed, step, device or self.device)
+
+
+def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """Random numbers that depend on (seed, step) alone."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) & (2**63 - 1)
+    return torch.Generator(device).manual_seed(mixed)

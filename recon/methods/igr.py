@@ -184,7 +184,11 @@ class IGR(SceneMethod):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
         share = partial(_share, rank=rank, world=world)
         normals = None if self.normals is None else share(self.normals[rows])
-        return share(surface), normals, torch.cat([share(off[:count]), share(off[count:])]) if self.local else share(off)
+        return (
+            share(surface),
+            normals,
+            torch.cat([share(off[:count]), share(off[count:])]) if self.local else share(off),
+        )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step; the batch is its number."""

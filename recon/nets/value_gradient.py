@@ -26,6 +26,9 @@ from torch import Tensor, nn
 from recon.nets.activations import Activation
 
 
+PARTS = ("hidden", "position", "bias")
+
+
 @dataclass(frozen=True)
 class Layer:
     """One affine map of a field: ``h W^T + x P^T + b``.
@@ -121,7 +124,7 @@ class _ValueGradient(torch.autograd.Function):
         depth = len(saved) // 6  # three parts a layer and three tensors a hidden layer; there is one layer more
         parts, saved = saved[: 3 * depth + 3], saved[3 * depth + 3 :]
         values, slopes, above = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
-        sums = _Sums(_regroup(parts))
+        sums = _Sums(_regroup(parts), ctx.needs_input_grad[4:])
         curved = _sweep_three(ctx, sums, values, slopes, above, d_gradient.transpose(0, 1).reshape(-1, dim))
         d_x = _sweep_four(ctx, sums, flat, values, slopes, curved, d_value.t().reshape(-1, 1))
         return d_x.view(rows, codes, dim).transpose(0, 1), None, None, None, *sums.flat()
@@ -132,19 +135,32 @@ def _regroup(parts: Sequence[Tensor]) -> list[Layer]:
 
 
 class _Sums:
-    """The loss's derivatives by the parts of all layers, summed up in the parts' own type."""
+    """The loss's derivatives by the parts of all layers, summed up in the parts' own type; unwanted ones cost nothing."""
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: list[Layer], wanted: Sequence[bool]) -> None:
         self.layers = layers
+        self.wanted = [dict(zip(PARTS, wanted[i : i + 3], strict=True)) for i in range(0, len(wanted), 3)]
         self.sums: list[dict[str, Tensor]] = [{} for _ in layers]
 
-    def add(self, layer: int, part: str, amount: Tensor) -> None:
+    def product(self, layer: int, part: str, left: Tensor, right: Tensor) -> None:
+        """Add ``left^T right``."""
+        if self.wanted[layer][part]:
+            self._add(layer, part, left.t() @ right)
+
+    def rows(self, layer: int, part: str, amount: Tensor, groups: int = 1) -> None:
+        """Add the sum of the rows of `amount`, of each of `groups` interleaved groups."""
+        if self.wanted[layer][part]:
+            dtype = self.layers[layer].bias.dtype
+            self._add(layer, part, amount.view(-1, groups, amount.shape[1]).sum(0, dtype=dtype))
+
+    def _add(self, layer: int, part: str, amount: Tensor) -> None:
         sums = self.sums[layer]
         amount = amount.to(self.layers[layer].bias.dtype)
         sums[part] = sums[part].add_(amount) if part in sums else amount
 
     def flat(self) -> list[Tensor | None]:
-        return [sums.get(part) for sums in self.sums for part in ("hidden", "position", "bias")]
+        """In the order in which the parts were given."""
+        return [sums.get(part) for sums in self.sums for part in PARTS]
 
 
 def _sweep_one(
@@ -171,9 +187,7 @@ def _bias(bias: Tensor, count: int) -> Tensor:
     return bias[0] if len(bias) == 1 else bias.repeat(count // len(bias), 1)
 
 
-def _sweep_two(
-    layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor
-) -> tuple[Tensor, list[Tensor]]:
+def _sweep_two(layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers."""
     gradient = torch.zeros_like(x)
     above = [layers[-1].hidden.to(dtype).expand(len(x), -1)]
@@ -196,15 +210,15 @@ def _sweep_three(
         value, slope = values[number][ctx.first :], slopes[number][ctx.first :]
         u = above[number] * slope
         if layer.position is not None:
-            sums.add(number, "position", u.t().to(d_gradient.dtype) @ d_gradient)
+            sums.product(number, "position", u.to(d_gradient.dtype), d_gradient)
             d_u = (d_gradient @ layer.position.t()).to(ctx.dtype)
         if layer.hidden is not None:
-            sums.add(number, "hidden", u.t() @ d_v)
+            sums.product(number, "hidden", u, d_v)
             weight = layer.hidden.to(ctx.dtype).t()
             d_u = d_v @ weight if layer.position is None else torch.addmm(d_u, d_v, weight)
         d_v = d_u * slope
         curved.append(ctx.act.bend(value, above[number], u, d_u, d_v))
-    sums.add(len(sums.layers) - 1, "hidden", d_v.sum(0, keepdim=True, dtype=d_gradient.dtype))
+    sums.rows(len(sums.layers) - 1, "hidden", d_v)
     return curved
 
 
@@ -219,8 +233,8 @@ def _sweep_four(
 ) -> Tensor:
     """Downwards from the derivative by the value; returns the derivative by the positions."""
     top = len(sums.layers) - 1
-    sums.add(top, "hidden", d_value.t() @ values[-1].to(d_value.dtype))
-    sums.add(top, "bias", d_value.view(-1, len(sums.layers[top].bias), 1).sum(0))
+    sums.product(top, "hidden", d_value, values[-1].to(d_value.dtype))
+    sums.rows(top, "bias", d_value, len(sums.layers[top].bias))
     d_h = d_value.to(ctx.dtype) @ sums.layers[top].hidden.to(ctx.dtype)
     d_x = torch.zeros_like(x)
     for number in reversed(range(top)):
@@ -228,12 +242,12 @@ def _sweep_four(
         d_a = d_h.mul_(slopes[number])
         if share is not None:
             d_a[ctx.first :] += share
-        sums.add(number, "bias", d_a.view(-1, *layer.bias.shape).sum(0, dtype=layer.bias.dtype))
+        sums.rows(number, "bias", d_a, len(layer.bias))
         if layer.position is not None:
             exact = d_a.to(x.dtype)
-            sums.add(number, "position", exact.t() @ x)
+            sums.product(number, "position", exact, x)
             d_x.addmm_(exact, layer.position)
         if layer.hidden is not None:
-            sums.add(number, "hidden", d_a.t() @ values[number - 1])
+            sums.product(number, "hidden", d_a, values[number - 1])
             d_h = d_a @ layer.hidden.to(ctx.dtype)
     return d_x
