@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+
+from recon.tasks.installation import import_fault, requirements, unmet, version
 
 if TYPE_CHECKING:
     from recon.tasks.folder import RunFolder
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "note", "trap"]
 
 _NOT_FOR_USERS = ("dev", "docs")
-_IMPORT_NAMES = {
-    "hydra-core": "hydra",
-    "scikit-image": "skimage",
-    "pillow": "PIL",
-    "libigl": "igl",
-    "hydra-optuna-sweeper": "hydra_plugins.hydra_optuna_sweeper",
-    "hydra-joblib-launcher": "hydra_plugins.hydra_joblib_launcher",
-    "hydra-submitit-launcher": "hydra_plugins.hydra_submitit_launcher",
-}
 # Not ours, but known to break what is ours when they do not match it.
 _TROUBLEMAKERS = ("torchvision", "hydra-core", "hydra-optuna-sweeper", "pytorch-lightning", "torchmetrics")
 
@@ -139,7 +129,7 @@ def extras() -> Iterator[Check]:
     for extra, wanted in requirements().items():
         if not extra or extra in _NOT_FOR_USERS:
             continue
-        missing = [r.name for r in wanted if _version(r.name) is None]
+        missing = [r.name for r in wanted if version(r.name) is None]
         isolation = "--no-build-isolation " if extra == "scatter" else ""
         if missing:
             mend = f"pip install {isolation}'recon[{extra}]'"
@@ -167,32 +157,8 @@ def traps() -> Iterator[Check]:
         for text in unmet(name):
             mend = f"pip install '{text.split(',')[0].split(' wants ')[1]}', or pip uninstall {name}"
             yield Check("Traps", name, text, "trap", mend)
-    if _version("open3d") and platform.system() == "Linux" and not list(Path("/usr/lib").glob("*/libusb-1.0.so*")):
+    if version("open3d") and platform.system() == "Linux" and not list(Path("/usr/lib").glob("*/libusb-1.0.so*")):
         yield Check("Traps", "open3d", "libusb is not here, which its import wants", "trap", "apt install libusb-1.0-0")
-
-
-def unmet(distribution: str) -> Iterator[str]:
-    """Requirements of an installed distribution that the installation does not meet; nothing if it is absent."""
-    if _version(distribution) is None:
-        return
-    for requirement in map(Requirement, metadata.requires(distribution) or ()):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        found = _version(requirement.name)
-        if found is None or not requirement.specifier.contains(found, prereleases=True):
-            yield f"{_version(distribution)} wants {requirement.name}{requirement.specifier}, here is {found or 'none'}"
-
-
-def requirements() -> dict[str, list[Requirement]]:
-    """What we ask for, by extra (``""``: the core): from the installed package, else from the checkout's page."""
-    page = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    if page.is_file():
-        project = tomllib.loads(page.read_text(encoding="utf-8"))["project"]
-        groups = {"": project["dependencies"], **project["optional-dependencies"]}
-        return {extra: [Requirement(text) for text in texts] for extra, texts in groups.items()}
-    asked = [Requirement(text) for text in metadata.requires("recon") or ()]
-    names = ["", *(metadata.metadata("recon").get_all("Provides-Extra") or ())]
-    return {extra: [r for r in asked if _belongs(r, extra)] for extra in names}
 
 
 def usable_cores() -> float:
@@ -206,34 +172,16 @@ def usable_cores() -> float:
 def _installed(group: str, requirement: Requirement, name: str = "") -> Check:
     """Whether a requirement is there, in range, and importable; the last finds what was built for another numpy."""
     label = f"{name}: {requirement.name}" if name else requirement.name
-    found = _version(requirement.name)
-    mend = f"pip install '{requirement}'"
+    found, mend = version(requirement.name), f"pip install '{requirement}'"
     if found is None:
         return Check(group, label, "not installed", "trap", mend)
     if not requirement.specifier.contains(found, prereleases=True):
         return Check(group, label, f"{found}, not {requirement.specifier}", "trap", mend)
-    module = _IMPORT_NAMES.get(requirement.name, requirement.name.replace("-", "_"))
-    try:
-        import_module(module)
-    except Exception as error:  # whatever it is, it is the finding
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    fault = import_fault(requirement)
+    if fault:
         mend = f"pip install --force-reinstall --no-deps '{requirement}'"
-        return Check(group, label, f"{found}, but it does not import: {text}", "trap", mend)
+        return Check(group, label, f"{found}, but it does not import: {fault}", "trap", mend)
     return Check(group, label, found)
-
-
-def _belongs(requirement: Requirement, extra: str) -> bool:
-    if requirement.marker is None:
-        return extra == ""
-    alone = requirement.marker.evaluate({"extra": ""})
-    return alone if extra == "" else requirement.marker.evaluate({"extra": extra}) and not alone
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(canonicalize_name(distribution))
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu_flags() -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from email.message import Message
 from importlib import metadata
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from recon.tasks import doctor
+from recon.tasks import doctor, installation
 
 
 def by_name(checks: object) -> dict[str, doctor.Check]:
@@ -32,7 +31,7 @@ def test_the_report_has_every_group_once_and_in_order(tmp_path: Path) -> None:
 
 
 def test_an_absent_extra_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "version", lambda name: None)
     found = by_name(doctor.extras())
     assert found["view"].mend == "pip install 'recon[view]'"
     assert found["scatter"].mend == "pip install --no-build-isolation 'recon[scatter]'"
@@ -49,7 +48,7 @@ def test_a_package_that_does_not_import_is_a_trap(monkeypatch: pytest.MonkeyPatc
     def broken(name: str) -> None:
         raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
 
-    monkeypatch.setattr(doctor, "import_module", broken)
+    monkeypatch.setattr(installation, "import_module", broken)
     check = doctor._installed("Versions", Requirement("h5py"))
     assert check.state == "trap"
     assert "numpy.dtype size changed" in check.found
@@ -57,7 +56,7 @@ def test_a_package_that_does_not_import_is_a_trap(monkeypatch: pytest.MonkeyPatc
 
 def test_a_torchvision_for_another_torch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"torchvision": "0.20.0", "torch": "2.13.0+cpu"}
-    monkeypatch.setattr(doctor, "_version", installed.get)
+    monkeypatch.setattr(installation, "version", installed.get)
     monkeypatch.setattr(metadata, "requires", lambda name: ["torch==2.5.0", "gdown; extra == 'gdown'"])
     (check,) = [c for c in doctor.traps() if c.name == "torchvision"]
     assert check.found == "0.20.0 wants torch==2.5.0, here is 2.13.0+cpu"
@@ -84,17 +83,3 @@ def test_a_cuda_build_without_a_device_is_a_trap(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert by_name(doctor.devices())["cuda"].state == "trap"
-
-
-def test_requirements_are_the_same_from_metadata_and_from_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = {e: {r.name for r in rs} for e, rs in doctor.requirements().items()}
-    texts = [
-        t for e, rs in doctor.requirements().items() for t in (f"{r}; extra == '{e}'" if e else str(r) for r in rs)
-    ]
-    message = Message()
-    for extra in filter(None, page):
-        message["Provides-Extra"] = extra
-    monkeypatch.setattr(metadata, "requires", lambda name: texts)
-    monkeypatch.setattr(metadata, "metadata", lambda name: message)
-    monkeypatch.setattr(Path, "is_file", lambda self: False)
-    assert {e: {r.name for r in rs} for e, rs in doctor.requirements().items()} == page
