@@ -186,13 +186,14 @@ class EikonalTerm:
         level: the level, whose `values` are the last field.
         near: its neighbour tables.
         strength: s, without unit.
+        weights: (M + 1,) 0 for cells that a finer level covers, else 1.
     """
 
-    def __init__(self, level: Level, near: Neighbours, strength: float) -> None:
+    def __init__(self, level: Level, near: Neighbours, strength: float, weights: Tensor) -> None:
         self.near, cell, last = near, level.grid.cell, level.values
         slopes = [(last[p] - last[m]) / (2 * cell) for p, m in zip(near.plus, near.minus, strict=True)]
         norm = torch.stack(slopes).norm(dim=0).clamp_min_(1e-6)
-        trust = strength * cell * norm.clamp_max(1).square() * near.inner
+        trust = strength * cell * norm.clamp_max(1).square() * near.inner * weights
         self.weights, self.targets = [], []
         for slope, plus in zip(slopes, near.plus, strict=True):
             unit = slope / norm

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from recon.geometry.bspline import BSplineField, Grid, Level
-from recon.geometry.spline_operators import CurvatureTerm, EikonalTerm, Neighbours, PointTerm, Term
+from recon.geometry.spline_levels import Stack, next_level
+from recon.geometry.spline_operators import CurvatureTerm, EikonalTerm, PointTerm, Term
 
 BASE = 16
 DENSE = 64
@@ -109,94 +109,41 @@ def fit_spline(samples: Samples, energy: SplineEnergy, progress: Progress | None
         energy: its constants.
         progress: called with (cells along the box, field so far) after each level.
     """
-    grid, cells, levels = base_grid(samples.points), BASE, []
+    grid, cells, stack = base_grid(samples.points), BASE, Stack()
     while cells <= energy.resolution:
-        level = next_level(levels, grid, samples, energy.margin, dense=cells <= DENSE)
-        levels.append(level)
-        limit = energy.iterations[min(len(levels), len(energy.iterations)) - 1]
-        minimise(level, free_of(level), samples.merged(grid.cell / 2), energy, limit, cells >= 64)
+        stack.push(next_level(stack.levels, grid, samples.points, energy.margin, dense=cells <= DENSE))
+        limit = energy.iterations[min(len(stack.levels), len(energy.iterations)) - 1]
+        minimise(stack, samples.merged(grid.cell / 2), energy, limit, cells >= DENSE)
         if progress is not None:
-            progress(cells, BSplineField(levels))
+            progress(cells, BSplineField(stack.levels))
         grid, cells = grid.finer(), 2 * cells
-    return BSplineField(levels)
+    return BSplineField(stack.levels)
 
 
-def next_level(levels: Sequence[Level], grid: Grid, samples: Samples, margin: int, dense: bool) -> Level:
-    """A finer level, started from the exact refinement of the levels so far."""
-    device = samples.points.device
-    if not levels:
-        return Level(grid, device=device)
-    keys = None if dense else band(levels[-1], grid, samples.points, margin + 1)
-    level = Level(grid, keys, device)
-    field = BSplineField(list(levels))
-    for start in range(0, level.size, CHUNK):
-        part = level.keys[start : start + CHUNK]
-        level.values[start : start + len(part)] = field.coefficients(len(levels), grid.cells(part))
-    return level
-
-
-CHUNK = 1 << 18
-
-
-def band(coarse: Level, grid: Grid, points: Tensor, margin: int) -> Tensor:
-    """Flat numbers of the cells within `margin` of the points or of the coarse surface, ascending."""
-    parents = torch.zeros(coarse.grid.shape, dtype=torch.bool, device=points.device)
-    parents.view(-1)[coarse.keys] = crossed(coarse)
-    mask = parents
-    for axis in range(3):
-        mask = mask.repeat_interleave(2, dim=axis)
-    cells, _ = grid.locate(points)
-    mask.view(-1)[grid.keys(cells)] = True
-    for axis in range(3):
-        mask = dilated(mask, axis, margin)
-    return mask.view(-1).nonzero()[:, 0]
-
-
-def dilated(mask: Tensor, axis: int, steps: int) -> Tensor:
-    """True wherever `mask` is within `steps` along an axis."""
-    out = mask.clone()
-    size = mask.shape[axis]
-    for step in range(1, steps + 1):
-        out.narrow(axis, step, size - step).logical_or_(mask.narrow(axis, 0, size - step))
-        out.narrow(axis, 0, size - step).logical_or_(mask.narrow(axis, step, size - step))
-    return out
-
-
-def crossed(level: Level) -> Tensor:
-    """(M,) whether the field changes sign between the corners of each stored cell."""
-    near = Neighbours(level)
-    corner = level.values
-    for minus in near.minus:
-        corner = corner + corner[minus]
-    low = high = torch.sign(corner)
-    for plus in near.plus:
-        low, high = torch.minimum(low, low[plus]), torch.maximum(high, high[plus])
-    return ((low < 0) & (high > 0))[:-1]
-
-
-def free_of(level: Level) -> Tensor:
-    """(M + 1,) 1 for coefficients that may change: all of a dense level, all but the outer layer of a band."""
-    free = torch.ones_like(level.values)
-    free[-1] = 0
-    return free if level.is_dense else free * Neighbours(level).inner
-
-
-def minimise(
-    level: Level, free: Tensor, samples: Samples, energy: SplineEnergy, limit: int, eikonal: bool
-) -> None:
-    """Minimise the energy over the free coefficients of one level, in place, re-weighting between solves."""
-    near = Neighbours(level)
-    count = len(samples.points)
-    data = PointTerm(level, samples.points, samples.normals, samples.areas, samples.areas)
+def minimise(stack: Stack, samples: Samples, energy: SplineEnergy, limit: int, eikonal: bool) -> None:
+    """Minimise the energy over the coefficients of all levels, in place, re-weighting between solves."""
+    finest = stack.levels[-1]
+    data = PointTerm(finest, samples.points, samples.normals, samples.areas, samples.areas)
     for turn in range(energy.rounds):
-        position, direction = point_weights(data.jet(level.values), samples, energy, turn)
-        data.weigh(position, direction)
-        bent = curvature_weights(level, near, energy, turn)
-        terms: list[Term] = [data, CurvatureTerm(level, near, energy.smooth, bent)]
-        if energy.eikonal > 0 and eikonal:
-            terms.append(EikonalTerm(level, near, energy.eikonal))
-        level.values = conjugate_gradients(terms, level.values, free, limit, energy.tolerance)
-    assert len(data.rows) == count
+        data.weigh(*point_weights(data.jet(finest.values), samples, energy, turn))
+        terms = [volume_terms(stack, depth, energy, turn, eikonal) for depth in range(len(stack.levels))]
+        terms[-1].append(data)
+        own = [CurvatureTerm(finest, stack.near[-1], energy.smooth), data]
+        stack.diagonals[-1] = torch.stack([term.diagonal() for term in own]).sum(dim=0)
+        conjugate_gradients(stack, terms, limit, energy.tolerance)
+
+
+def volume_terms(stack: Stack, depth: int, energy: SplineEnergy, turn: int, eikonal: bool) -> list[Term]:
+    """The integrals of the energy over those cells of one level that no finer level covers."""
+    level, near = stack.levels[depth], stack.near[depth]
+    weights = stack.bare[depth]
+    if energy.curvature_scale is not None and turn:
+        bent = CurvatureTerm(level, near, 1.0).bending(level.values)
+        weights = weights / (1 + (bent / energy.curvature_scale) ** 2).sqrt()
+    terms: list[Term] = [CurvatureTerm(level, near, energy.smooth, weights)]
+    if energy.eikonal > 0 and eikonal:
+        terms.append(EikonalTerm(level, near, energy.eikonal, stack.bare[depth]))
+    return terms
 
 
 def point_weights(jet: Tensor, samples: Samples, energy: SplineEnergy, turn: int) -> tuple[Tensor, Tensor]:
@@ -210,43 +157,39 @@ def point_weights(jet: Tensor, samples: Samples, energy: SplineEnergy, turn: int
     return position, direction
 
 
-def curvature_weights(level: Level, near: Neighbours, energy: SplineEnergy, turn: int) -> Tensor | None:
-    """(M + 1,) weights of the curvature term, from the field so far."""
-    if energy.curvature_scale is None or not turn:
-        return None
-    bent = CurvatureTerm(level, near, 1.0).bending(level.values)
-    return 1 / (1 + (bent / energy.curvature_scale) ** 2).sqrt()
+def conjugate_gradients(stack: Stack, terms: Sequence[Sequence[Term]], limit: int, tolerance: float) -> None:
+    """Minimise a sum of terms over the coefficients of all levels, in place.
 
-
-def conjugate_gradients(terms: Sequence[Term], start: Tensor, free: Tensor, limit: int, tolerance: float) -> Tensor:
-    """Minimise a sum of terms over the free entries, preconditioned by the diagonal.
+    The unknowns are increments on every level at once, each preconditioned by the diagonal of its own level: the
+    multilevel diagonal scaling of Bramble, Pasciak and Xu (Math. Comp. 55, 1990), whose number of steps does not grow
+    as cells shrink, and which lets the coarse far field follow the fine band.
 
     Args:
-        terms: the energy.
-        start: (M + 1,) first guess; entries that are not free keep its values.
-        free: (M + 1,) 1 or 0.
+        stack: the levels.
+        terms: the energy, for each level the terms over its coefficients.
         limit: most steps.
         tolerance: of the preconditioned residual against that of the start.
     """
 
-    def product(vector: Tensor) -> Tensor:
-        return sum((term.product(vector) for term in terms[1:]), terms[0].product(vector)).mul_(free)
+    def product(vectors: Sequence[Tensor]) -> list[Tensor]:
+        return [sum((t.product(v) for t in row[1:]), row[0].product(v)) for row, v in zip(terms, vectors, strict=True)]
 
-    diagonal = sum((term.diagonal() for term in terms[1:]), terms[0].diagonal())
-    inverse = free / diagonal.clamp_min(1e-20)
-    solution = start.clone()
-    residual = sum((term.right() for term in terms[1:]), terms[0].right()).mul_(free) - product(start)
-    step = inverse * residual
+    right = [sum((t.right() for t in row[1:]), row[0].right()) for row in terms]
+    last = product([level.values for level in stack.levels])
+    residual = stack.restrict([b - a for a, b in zip(last, right, strict=True)])
+    inverse = stack.inverse_diagonal()
+    solution, step = torch.zeros_like(residual), inverse * residual
     energy = torch.dot(residual, step)
     goal = tolerance**2 * energy
     for _ in range(limit):
         if energy <= goal:
             break
-        image = product(step)
+        image = stack.restrict(product(stack.expand(step)))
         rate = energy / torch.dot(step, image)
         solution.add_(rate * step)
         residual.sub_(rate * image)
         scaled = inverse * residual
-        last, energy = energy, torch.dot(residual, scaled)
-        step.mul_(energy / last).add_(scaled)
-    return solution
+        last_energy, energy = energy, torch.dot(residual, scaled)
+        step.mul_(energy / last_energy).add_(scaled)
+    for level, change in zip(stack.levels, stack.expand(solution), strict=True):
+        level.values += change
