@@ -70,22 +70,33 @@ def _run(line: CommandLine) -> None:
     register()
     GlobalHydra.instance().clear()
     conf = str(conf_folder())
-    entry = hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job(line))
+    mistakes: list[ReconError] = []
+    entry = hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job(line, mistakes))
     with _argv(line.words()), _environment(HYDRA_FULL_ERROR="1"):
         try:
             entry()
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, line, conf) from error
+    for mistake in mistakes[:-1]:
+        _say(mistake)
+    if mistakes:
+        raise mistakes[-1]
 
 
-def _job(line: CommandLine) -> Callable[[DictConfig], Any]:
+def _job(line: CommandLine, mistakes: list[ReconError]) -> Callable[[DictConfig], Any]:
+    """The function Hydra calls. Mistakes are collected, not raised: the other jobs of a sweep go on."""
+
     def job(cfg: DictConfig) -> Any:
         from recon.tasks.folder import RunFolder
 
         task = import_module(f"recon.tasks.{cfg.task.name}")
         folder = RunFolder.here(line)
-        with _argv([line.verb, *folder.child_overrides()]), _process_group(), folder:
-            return task.run(cfg, folder)
+        try:
+            with _argv([line.verb, *folder.child_overrides()]), _process_group(), folder:
+                return task.run(cfg, folder)
+        except ReconError as error:
+            mistakes.append(error)
+            return None
 
     return job
 

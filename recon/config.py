@@ -132,4 +132,6 @@ def _spelled(hint: Any) -> str:
         return " or ".join(_spelled(a) for a in get_args(hint))
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(repr(a) for a in get_args(hint))
+    if get_origin(hint) in (list, tuple, Sequence):
+        return "a list, as in [1,2]"
     return names.get(hint, str(hint).replace("typing.", ""))

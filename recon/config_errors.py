@@ -55,7 +55,8 @@ def _unknown_key(key: str, line: CommandLine, conf: str) -> ConfigError:
     sound = [o for o in line.overrides if key_of(o).split("@")[0] not in (key, key.split(".", 1)[-1])]
     known = _known_keys([f"task={line.verb}", *sound], conf)
     full = next((key_of(o) for o in line.overrides if key_of(o).endswith(key)), key)
-    nearby = [k for k in known if k.split(".")[0] == full.split(".")[0]] if "." in full else []
+    group = full.rpartition(".")[0]
+    nearby = [k for k in known if k.rpartition(".")[0] == group and not k.endswith("_")] if group else []
     return ConfigError(f"{full}: there is no such option.", did_you_mean(full, nearby or known))
 
 

@@ -59,7 +59,7 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
         raise
     if trainer.interrupted:
         raise KeyboardInterrupt
-    trainer.save_checkpoint(last)
+    trainer.save_checkpoint(last, weights_only=False)
     for logger in trainer.loggers:
         logger.finalize("success")
 

@@ -1,0 +1,34 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recon.arguments import VERBS
+from recon.cli import conf_folder, main
+
+
+def test_help_lists_verbs_methods_and_settings(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for verb in VERBS:
+        assert f"\n  {verb} " in text
+    for file in [*(conf_folder() / "method").glob("*.yaml"), *(conf_folder() / "data").glob("*.yaml")]:
+        assert f" {file.stem}" in text
+    assert "resolution: 256" in text
+
+
+def test_help_on_a_method_shows_its_commented_options(capsys):
+    assert main(["--help", "method=igr"]) == 0
+    assert "width: 512" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_help_imports_neither_torch_nor_lightning():
+    root = Path(__file__).parents[2]
+    code = "import sys; from recon.cli import main; main(['--help']); print(sorted({'torch', 'pytorch_lightning', 'hydra'} & set(sys.modules)))"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert time.perf_counter() - began < 30  # a hang, not a speed: speed is a matter of the line above
