@@ -28,7 +28,7 @@ $(DONE): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup  ## a generated scan to a mesh, metrics and a report, in minutes and without a network
-	$(BIN)/python run.py test method=spline data=shapes trainer=cpu
+	$(BIN)/python run.py reconstruct method=spline data=shapes data.scene=knot trainer=cpu
 
 test: setup  ## the quick tests
 	$(PYTEST) -m 'not slow'
