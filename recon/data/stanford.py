@@ -1,0 +1,191 @@
+"""Named scans: nine of the Stanford 3D Scanning Repository, and the five of the surface reconstruction benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recon.data.base import ReconDataModule, Split
+from recon.data.reading import read_scan
+from recon.errors import ConfigError, did_you_mean
+from recon.io.download import Source, fetch
+from recon.io.meshes import read_geometry
+from recon.observations import OrientedPoints, Points, Scene, Truth
+
+STANFORD = "https://graphics.stanford.edu"
+BENCHMARK = (
+    "https://drive.usercontent.google.com/download?id=17Elfc1TTRzIQJhaNu5m7SckBH_mdjYSe&export=download&confirm=t"
+)
+BENCHMARK_SIZE = 1100  # MB
+BINARY_VERTEX = 38e-6  # MB of a binary ply: 12 bytes, and two triangles of 13
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One named scan.
+
+    Attributes:
+        files: names its input is known by, best first; a mesh is sampled.
+        truths: names of its true surface, where that is another file.
+        page: path of its download below `STANFORD`; empty for the benchmark's five.
+        member: its path in the archive.
+        vertices: of the published file, in millions.
+    """
+
+    files: tuple[str, ...]
+    truths: tuple[str, ...] = ()
+    page: str = ""
+    member: str = ""
+    vertices: float = 0.0
+
+    @property
+    def size(self) -> str:
+        """For messages."""
+        if not self.page:
+            return f"one archive of about {BENCHMARK_SIZE / 1000:.1f} GB"
+        return f"{self.vertices:.2g} million vertices, about {self.vertices * 1e6 * BINARY_VERTEX:.1f} MB unpacked"
+
+
+def _archived(page: str, member: str, vertices: float) -> Scan:
+    return Scan((Path(member or page.removesuffix(".gz")).name,), (), page, member, vertices)
+
+
+REPOSITORY = "pub/3Dscanrep"
+SCANS = {
+    "bunny": Scan(
+        ("bunny_normals.ply", "bun_zipper.ply"),
+        ("bunny_mesh.ply", ""),
+        f"{REPOSITORY}/bunny.tar.gz",
+        "bunny/reconstruction/bun_zipper.ply",
+        0.036,
+    ),
+    "drill": _archived(f"{REPOSITORY}/drill.tar.gz", "drill/reconstruction/drill_shaft_vrip.ply", 0.002),
+    "happy": _archived(f"{REPOSITORY}/happy/happy_recon.tar.gz", "happy_recon/happy_vrip.ply", 0.54),
+    "dragon": _archived(f"{REPOSITORY}/dragon/dragon_recon.tar.gz", "dragon_recon/dragon_vrip.ply", 0.44),
+    "armadillo": _archived(f"{REPOSITORY}/armadillo/Armadillo.ply.gz", "", 0.17),
+    "lucy": _archived("data/3Dscanrep/lucy.tar.gz", "lucy.ply", 14.0),
+    "rgb_dragon": _archived("data/3Dscanrep/xyzrgb/xyzrgb_dragon.ply.gz", "", 3.6),
+    "manuscript": _archived("data/3Dscanrep/xyzrgb/xyzrgb_manuscript.ply.gz", "", 2.2),
+    "statuette": _archived("data/3Dscanrep/xyzrgb/xyzrgb_statuette.ply.gz", "", 5.0),
+} | {
+    name: Scan((f"{name}.ply",), (f"{name}.xyz",), "", f"deep_geometric_prior_data/scans/{name}.ply")
+    for name in ("anchor", "daratech", "dc", "gargoyle", "lord_quas")
+}
+
+
+class Stanford(ReconDataModule):
+    """Named scans below a folder, in their own coordinates.
+
+    Known by the names of the published files, at any depth: the reconstructions of the Stanford repository (meshes,
+    which are sampled), and the benchmark's simulated range scans with their dense true clouds where they are there.
+
+    Args:
+        path: folder that holds the scans, or gets them.
+        download: fetch what is asked for and missing.
+        use_normals: use the normals of files that have them.
+        samples: points drawn on what is published as a mesh.
+        scene: one of `SCANS`; null means all that are there.
+        batch_size: as all datasets.
+        points: as all datasets.
+        workers: as all datasets.
+        seed: as all datasets.
+    """
+
+    def __init__(
+        self,
+        path: str = "data/stanford",
+        download: bool = False,
+        use_normals: bool = True,
+        samples: int = 100_000,
+        scene: str | None = None,
+        batch_size: int = 1,
+        points: int = 8000,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(scene, batch_size, points, workers, seed)
+        self.path, self.download = Path(path).expanduser(), download
+        self.use_normals, self.samples = use_normals, samples
+        self._latest: tuple[str, Scene] | None = None
+
+    @property
+    def gives(self) -> tuple[type, ...]:
+        """Points, with normals if the first scan has them."""
+        first = self.load(self.selected()[0]).observation
+        return (OrientedPoints, Points) if isinstance(first, OrientedPoints) else (Points,)
+
+    def names(self, split: Split = "test") -> Sequence[str]:
+        """What is there (or, with `download`, all of the Stanford repository); every scan is in every split."""
+        found = self._found()
+        return [name for name, scan in SCANS.items() if name in found or (self.download and scan.page)]
+
+    def selected(self, split: Split = "test") -> list[str]:
+        if self.scene_name is not None and self.scene_name not in SCANS:
+            raise ConfigError(
+                f"data.scene={self.scene_name}: there is no such scan.", did_you_mean(self.scene_name, SCANS)
+            )
+        if self.scene_name is None and self.names(split):
+            return list(self.names(split))
+        name = self.scene_name or "bunny"
+        if name not in self._found() and not self.download:
+            raise ConfigError(
+                f"data=stanford: '{name}' is not below '{self.path}'.",
+                f"Give its folder as data.path=..., or add data.download=true data.scene={name} ({SCANS[name].size}).",
+            )
+        return [name]
+
+    def load(self, name: str, split: Split = "test") -> Scene:
+        if self._latest is None or self._latest[0] != name:
+            self._latest = (name, self._read(name))
+        return self._latest[1]
+
+    def _read(self, name: str) -> Scene:
+        scan, found = SCANS[name], self._found()
+        file = found.get(name) or self._fetch(name)
+        points, truth = read_scan(file, name, "raise", self.use_normals, self.samples, self.seed)
+        other = self._truth(scan, file)
+        return Scene(points, Truth(read_geometry(other)) if other else truth, list(SCANS).index(name))
+
+    def _found(self) -> dict[str, Path]:
+        """Scans that are there, the nearest to the top where there are several."""
+        files: dict[str, Path] = {}
+        if self.path.is_dir():
+            for file in sorted(self.path.rglob("*"), key=lambda f: (len(f.parts), f)):
+                files.setdefault(file.name.lower(), file)
+        return {
+            name: next(files[f.lower()] for f in scan.files if f.lower() in files)
+            for name, scan in SCANS.items()
+            if any(f.lower() in files for f in scan.files)
+        }
+
+    def _truth(self, scan: Scan, file: Path) -> Path | None:
+        """The truth that belongs to this very file: in its folder, or in ``ground_truth`` beside that."""
+        index = [f.lower() for f in scan.files].index(file.name.lower())
+        wanted = scan.truths[index] if index < len(scan.truths) else ""
+        places = (file.parent / wanted, file.parent.parent / "ground_truth" / wanted)
+        return next((place for place in places if wanted and place.is_file()), None)
+
+    def _fetch(self, name: str) -> Path:
+        scan = SCANS[name]
+        if scan.page:
+            source = Source(
+                f"{STANFORD}/{scan.page}",
+                Path(scan.page).name,
+                scan.member,
+                "for research, with credit; commercial use by permission only.",
+                "the Stanford 3D Scanning Repository, https://graphics.stanford.edu/data/3Dscanrep",
+            )
+            return fetch(source, self.path / scan.files[-1])
+        source = Source(
+            BENCHMARK,
+            "deep_geometric_prior_data.zip",
+            scan.member,
+            "stated in none of its files; for research.",
+            "Berger et al., A Benchmark for Surface Reconstruction, 2013; "
+            "Williams et al., Deep Geometric Prior for Surface Reconstruction, 2019.",
+        )
+        truth = scan.member.replace("scans/", "ground_truth/").replace(".ply", ".xyz")
+        file = fetch(source, self.path / scan.files[0])
+        fetch(Source(source.url, source.archive, truth, source.licence, source.citation), self.path / scan.truths[0])
+        return file

@@ -1,0 +1,127 @@
+"""Downloads on request: size, licence and citation first, then the archive, then the one file that is wanted."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pooch
+import requests
+
+from recon.errors import DataError
+from recon.io.files import atomic
+from recon.io.meshes import read_geometry
+
+log = logging.getLogger("recon")
+
+TIMEOUT = 30  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file can be had.
+
+    Attributes:
+        url: of the file, or of an archive (.tar.gz, .zip, .gz) that holds it.
+        archive: the name to keep what is downloaded under.
+        member: the file's path within the archive; empty for .gz.
+        licence: what its owners allow, in a line.
+        citation: whom to cite.
+    """
+
+    url: str
+    archive: str
+    member: str
+    licence: str
+    citation: str
+
+
+def fetch(source: Source, target: str | Path) -> Path:
+    """The file `target`, downloaded unless it is there already.
+
+    The archive is kept in ``archives`` beside it, since others may want another of its members. Hashes are not
+    published, so the file counts as good if its archive is whole and it reads as geometry.
+
+    Raises:
+        DataError: if the download fails, or what came is not what was asked for.
+    """
+    target = Path(target)
+    if target.exists():
+        return target
+    archive = target.parent / "archives" / source.archive
+    if not archive.exists():
+        _announce(source, target)
+        _download(source, archive)
+    try:
+        with atomic(target) as temporary:
+            with _opened(archive, source.member) as stream, temporary.open("wb") as copy:
+                shutil.copyfileobj(stream, copy)
+            read_geometry(temporary, on_bad_points="drop")
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError, DataError) as error:
+        start = archive.read_bytes()[:200].lstrip().lower()
+        archive.unlink()
+        why = "a web page came instead of the file" if start.startswith((b"<!doctype", b"<html")) else str(error)
+        raise DataError(
+            f"{source.url} did not give '{source.member or target.name}': {why.splitlines()[0]}.",
+            f"Download it in a browser and put the archive at '{archive}', or the file at '{target}'.",
+        ) from error
+    return target
+
+
+def _announce(source: Source, target: Path) -> None:
+    try:
+        answer = requests.head(source.url, allow_redirects=True, timeout=TIMEOUT)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise _failed(source, target, error) from error
+    length = answer.headers.get("content-length", "")
+    size = f"{int(length) / 1e6:.1f} MB" if length.isdecimal() else "size unknown"
+    log.warning("Downloading %s (%s). Licence: %s Cite: %s", source.url, size, source.licence, source.citation)
+
+
+def _download(source: Source, archive: Path) -> None:
+    try:
+        # pooch downloads under another name first, so that a broken connection leaves no half archive.
+        downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
+        pooch.retrieve(source.url, None, fname=archive.name, path=archive.parent, downloader=downloader)
+    except requests.RequestException as error:
+        raise _failed(source, archive, error) from error
+
+
+def _failed(source: Source, target: Path, error: requests.RequestException) -> DataError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return DataError(
+        f"{source.url} could not be downloaded ({reason}).",
+        f"Check the connection, or put the file at '{target}' by hand.",
+    )
+
+
+@contextmanager
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """The bytes of a member. Only its content is taken, never a path or a link from the archive."""
+    name = archive.name.lower()
+    if name.endswith((".tar.gz", ".tgz", ".tar")):
+        with tarfile.open(archive) as tar:
+            stream = tar.extractfile(member)
+            if stream is None:
+                raise KeyError(f"'{member}' is no file")
+            with stream:
+                yield stream
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as packed:
+            yield packed
+    elif name.endswith(".gz"):
+        with gzip.open(archive) as unpacked:
+            yield unpacked
+    else:
+        with archive.open("rb") as plain:
+            yield plain

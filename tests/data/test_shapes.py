@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from recon.data.fields import gradient
+from recon.data.shapes import Shapes
+from recon.data.solids import NAMED, march, solid, solid_mesh
+from recon.errors import ConfigError
+from recon.observations import OrientedPoints, Points, Truth
+
+PIECES = {"links": 2}
+GENUS = {"torus": 1, "mug": 1, "knot": 1, "links": 2, "flange": 7, "drilled": 5, "gyroid": 13}
+
+
+@pytest.mark.parametrize("name", [*NAMED, "blobs_000", "blobs_007"])
+def test_every_solid_is_watertight_and_agrees_with_its_field(name):
+    mesh, field = solid_mesh(name, 64), solid(name).field
+    shape = mesh.to_trimesh()
+    assert shape.is_watertight
+    assert shape.body_count == PIECES.get(name, 1)
+    assert shape.euler_number == 2 * PIECES.get(name, 1) - 2 * GENUS.get(name, 0)
+    assert 1 < np.ptp(mesh.vertices, axis=0).max() < 2.3
+    assert np.abs(field(mesh.vertices)).max() < 2e-3
+    # The volume of what the field calls inside is that of the mesh, whose faces therefore look outwards.
+    axis = (np.arange(50) + 0.5) / 50 * 2.5 - 1.25
+    grid = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
+    assert shape.volume == pytest.approx((field(grid) < 0).mean() * 2.5**3, rel=0.04, abs=0.01)
+    # Near the surface the field is close to a distance.
+    rng = np.random.default_rng(0)
+    close = mesh.vertices[rng.integers(len(mesh.vertices), size=200)] + rng.normal(0, 0.02, (200, 3))
+    assert np.linalg.norm(gradient(field, close), axis=1).max() < 1.3
+
+
+def test_marching_finds_a_sphere_to_second_order():
+    mesh = march(lambda p: np.linalg.norm(p, axis=1) - 0.8, 48)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1), 0.8, atol=1e-9)
+    assert mesh.to_trimesh().volume == pytest.approx(4 / 3 * np.pi * 0.8**3, rel=4e-3)
+
+
+def test_scans_lie_on_their_shape_with_outward_normals():
+    data = Shapes(samples=3000, resolution=64)
+    for name in ("torus", "star", "blobs_000"):
+        scene = data.load(name)
+        seen = scene.observation
+        assert isinstance(seen, OrientedPoints)
+        assert len(seen.points) == 3000
+        assert isinstance(scene.target, Truth)
+        points, normals = seen.points.numpy(), seen.normals.numpy()
+        assert np.abs(data.sdf(name)(points)).max() < 0.02
+        inside = data.sdf(name)(points - 0.01 * normals) < 0
+        outside = data.sdf(name)(points + 0.01 * normals) > 0
+        assert min(inside.mean(), outside.mean()) > 0.98
+        np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-12)
+
+
+def test_equal_seeds_give_equal_scans_and_others_do_not():
+    first, again, other = (Shapes(samples=100, seed=s).scan("torus").points for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_noise_normal_noise_and_outliers_have_the_size_asked_for():
+    data = Shapes(samples=20_000, noise=0.01, normal_noise=0.2, outliers=0.1)
+    scan, mesh = data.scan("sphere"), data.mesh("sphere")
+    length = np.ptp(mesh.vertices, axis=0).max()
+    radius = np.linalg.norm(scan.points[:18_000], axis=1)
+    assert np.std(radius) == pytest.approx(0.01 * length, rel=0.05)
+    angle = np.degrees(np.arccos((scan.normals[:18_000] * scan.points[:18_000] / radius[:, None]).sum(axis=1)))
+    assert np.mean(angle) == pytest.approx(14, abs=1)
+    strays = np.abs(np.linalg.norm(scan.points, axis=1) - 0.9) > 0.1
+    assert len(scan.points) == 20_000
+    assert 0.07 < strays.mean() < 0.1
+
+
+def test_missing_part_and_uneven_density():
+    whole, cut = (Shapes(samples=4000, missing=m).scan("sphere").points for m in (0.0, 0.3))
+    seen = cKDTree(cut).query(whole)[0] < 0.1
+    assert len(cut) == 4000
+    assert seen.mean() == pytest.approx(0.72, abs=0.05)
+    uneven = Shapes(samples=4000, uneven=1.5).scan("sphere").points
+    assert len(uneven) == 4000
+    even, varied = (np.sort(cKDTree(p).query(p, k=9)[0][:, 8]) for p in (whole, uneven))
+    assert varied[3800] / varied[200] > 1.8 * even[3800] / even[200]
+
+
+def test_names_and_scenes():
+    data = Shapes(train_scenes=3, val_scenes=2, test_scenes=17)
+    assert data.names("train") == ["blobs_000", "blobs_001", "blobs_002"]
+    assert data.names("test")[:2] == ["sphere", "ellipsoid"]
+    assert len(data.names("test")) == 17
+    assert len({*data.names("train"), *data.names("val"), *data.names("test")}) == 22
+    assert Shapes(test_scenes=2).names() == ["sphere", "ellipsoid"]
+    assert Shapes(scene="blobs_012").selected("train") == ["blobs_012"]
+    with pytest.raises(ConfigError, match=r"(?s)scene=tours.*torus"):
+        Shapes(scene="tours").selected()
+
+
+def test_without_normals():
+    data = Shapes(normals=False, samples=50)
+    assert data.gives == (Points,)
+    assert type(data.load("sphere").observation) is Points
+
+
+@pytest.mark.parametrize("option", ["outliers", "missing", "noise", "uneven", "normal_noise"])
+def test_impossible_values_are_named(option):
+    with pytest.raises(ConfigError, match=f"data.{option}=-1"):
+        Shapes(**{option: -1.0})
+
+
+def test_loader_batches_of_points():
+    data = Shapes(train_scenes=4, samples=200, points=64, batch_size=2, resolution=32)
+    items = data.train_dataloader().dataset
+    first, again, later = (items[key].observation.points for key in ((0, 1), (0, 1), (1, 1)))
+    assert first.shape == (64, 3)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs((first - later).numpy()).max() > 0
