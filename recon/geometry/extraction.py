@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 Corner = tuple[float, float, float]
@@ -86,15 +85,15 @@ class Grid:
         x, y, z = (int(n) for n in np.maximum(np.ceil(extent / spacing - 1e-6), 1))
         return cls((float(low[0]), float(low[1]), float(low[2])), spacing, (x, y, z))
 
-    def points(self, nodes: Tensor) -> Tensor:
+    def points(self, nodes: np.ndarray) -> np.ndarray:
         """(N, 3) integer nodes to float32 points; nodes beyond the grid are moved onto its border."""
-        columns = [self._axis(d, nodes.device)[nodes[:, d].clamp(0, self.cells[d])] for d in range(3)]
-        return torch.stack(columns, dim=1)
+        columns = [self.axis(d)[np.clip(nodes[:, d], 0, self.cells[d])] for d in range(3)]
+        return np.stack(columns, axis=1)
 
     def positions(self, nodes: np.ndarray) -> np.ndarray:
         """(N, 3) positions in cells, fractions allowed, to float64 local points."""
         return np.asarray(self.low) + self.spacing * np.asarray(nodes, dtype=np.float64)
 
-    def _axis(self, dim: int, device: torch.device) -> Tensor:
-        steps = torch.arange(self.cells[dim] + 1, dtype=torch.float64, device=device)
-        return (self.low[dim] + self.spacing * steps).float()
+    def axis(self, dim: int) -> np.ndarray:
+        """Coordinates of the nodes along one axis, rounded to float32 once, so that every block has the same."""
+        return (self.low[dim] + self.spacing * np.arange(self.cells[dim] + 1)).astype(np.float32)

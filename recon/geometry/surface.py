@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
+from recon.errors import ConfigError
+from recon.geometry.blocks import SIDE
+from recon.geometry.cleanup import Triangles, by_area, components, keep_faces, largest, mean_spacing, simplify
+from recon.geometry.cleanup import supported, within
+from recon.geometry.coarse_to_fine import all_blocks, coarse_to_fine
+from recon.geometry.dense import slabs
+from recon.geometry.evaluation import Evaluator, Progress
+from recon.geometry.extraction import Bounded, Grid
 from recon.geometry.frames import Frame
+from recon.geometry.marching import Welder, march
+from recon.geometry.mise import mise_blocks
+from recon.geometry.vertices import colors, normals, polisher
 from recon.io.types import Mesh
 
 Kind = Literal["sdf", "occupancy", "implicit"]
@@ -29,6 +40,9 @@ class MeshOptions:
         normals: vertex normals from the field's gradient.
         bisect: rounds of bisection that move vertices onto the level set.
         chunk: field evaluations in one call (0: sized for the cache).
+        support_filter: drop components of which less than a fifth of the vertices lies within this distance of the
+            input, as a share of the input's longest side (0 keeps all; 0.025 suits noisy scans).
+        color: vertex colours, where the surface has them.
     """
 
     resolution: int = 256
@@ -40,6 +54,8 @@ class MeshOptions:
     normals: bool = True
     bisect: int = 0
     chunk: int = 0
+    support_filter: float = 0.0
+    color: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,104 @@ class Surface:
     support: Tensor | None = None
     device: str = "cpu"
 
-    def mesh(self, options: MeshOptions | None = None, **changes: object) -> Extraction:
-        """The level set as triangles, in world coordinates."""
-        raise NotImplementedError
+    def mesh(
+        self, options: MeshOptions | None = None, *, progress: Progress | None = None, **changes: Any
+    ) -> Extraction:
+        """The level set as triangles, in world coordinates.
+
+        Args:
+            options: how; None for the defaults.
+            progress: called with (evaluations done, evaluations known to be needed so far).
+            changes: single options, e.g. ``resolution=512``.
+        """
+        options = replace(options or MeshOptions(), **changes)
+        evaluator = self._evaluator(options, progress)
+        vertices, faces = _triangles(evaluator, options, self._extractor(options))
+        cut = bool(((vertices == 0) | (vertices == evaluator.grid.cells)).any())
+        count, labels = components(faces, len(vertices))
+        vertices, faces = self._cleaned(evaluator.grid.positions(vertices), faces, labels, options)
+        warnings = _warnings(count, cut, faces, evaluator)
+        return Extraction(self._dressed(vertices, faces, evaluator, options), evaluator.count, count, cut, warnings)
+
+    def _evaluator(self, options: MeshOptions, progress: Progress | None) -> Evaluator:
+        if options.resolution < 2:
+            raise ConfigError(f"mesh.resolution={options.resolution} is too small.", "Give at least 2 cells.")
+        if not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise ConfigError(f"The box from {self.low} to {self.high} is empty.", "Give low < high on every axis.")
+        grid = Grid.over(self.low, self.high, options.resolution)
+        evaluator = Evaluator(self.field, grid, self.level, 1.0, self.device, options.chunk, progress)
+        usual = -1.0 if self.kind == "occupancy" else 1.0
+        if self.inside == "auto":
+            evaluator.find_sign(default=usual)
+        else:
+            evaluator.sign = 1.0 if self.inside == "below" else -1.0
+        return evaluator
+
+    def _extractor(self, options: MeshOptions) -> str:
+        if options.extraction != "auto":
+            return options.extraction
+        if isinstance(self.field, Bounded):
+            return "coarse_to_fine"
+        return {"sdf": "coarse_to_fine", "occupancy": "mise", "implicit": "dense"}[self.kind]
+
+    def _cleaned(self, vertices: np.ndarray, faces: np.ndarray, labels: np.ndarray, options: MeshOptions) -> Triangles:
+        """Drop, trim and simplify, in local coordinates."""
+        if not len(faces):
+            return vertices, faces
+        kept = np.ones(len(faces), dtype=bool)
+        if options.support_filter and self.support is not None:
+            points = self._support()
+            distance = options.support_filter * float(np.ptp(points, axis=0).max())
+            kept &= supported(vertices, faces, labels, points, distance)
+        if options.min_area:
+            kept &= by_area(vertices, faces, labels, options.min_area)
+        if options.largest_component and kept.any():
+            kept[kept] = largest(vertices, faces[kept], labels)
+        if options.trim and self.support is not None:
+            points = self._support()
+            kept &= within(vertices, faces, points, options.trim * mean_spacing(points))
+        if not kept.all():
+            vertices, faces = keep_faces(vertices, faces, kept)
+        return simplify(vertices, faces, options.faces) if options.faces else (vertices, faces)
+
+    def _support(self) -> np.ndarray:
+        assert self.support is not None
+        return self.support.detach().cpu().double().numpy()
+
+    def _dressed(self, vertices: np.ndarray, faces: np.ndarray, evaluator: Evaluator, options: MeshOptions) -> Mesh:
+        """In world coordinates, with normals and colours."""
+        if not len(faces):
+            return Mesh.empty()
+        normal = color = None
+        if options.normals:
+            normal = self.frame.normals_to_world(normals(evaluator, vertices, self.gradient))
+        if options.color and self.color is not None:
+            color = colors(evaluator, vertices, self.color)
+        return Mesh(self.frame.to_world(vertices), faces, normal, color)
+
+
+def _triangles(evaluator: Evaluator, options: MeshOptions, extractor: str) -> Triangles:
+    """Vertices in cells of the grid, and faces."""
+    grid, welder = evaluator.grid, Welder()
+    polish = polisher(evaluator, options.bisect) if options.bisect else None
+    if extractor == "dense" and not evaluator.is_lattice:
+        for values, origin in slabs(evaluator):
+            welder.add(march(values, origin, grid, polish))
+        return welder.join()
+    blocks = {"dense": all_blocks, "coarse_to_fine": coarse_to_fine, "mise": mise_blocks}[extractor](evaluator)
+    for batch in blocks.batches():
+        welder.add(march(blocks.values[batch], SIDE * blocks.coords[batch], grid, polish))
+    return welder.join()
+
+
+def _warnings(count: int, cut: bool, faces: np.ndarray, evaluator: Evaluator) -> tuple[str, ...]:
+    found = []
+    if not count:
+        found.append("The box holds no surface: the field has the same sign everywhere. The mesh is empty.")
+    elif not len(faces):
+        found.append("Nothing is left of the surface after trimming and dropping components. The mesh is empty.")
+    if cut:
+        found.append("The box cuts the surface, which leaves an open rim. A larger box would close it.")
+    if evaluator.broken:
+        found.append(f"The field was not finite at {evaluator.broken} points; they count as outside.")
+    return tuple(found)

@@ -1,0 +1,281 @@
+"""Finding the blocks that hold a surface: from a coarse grid down, by how fast the field can change.
+
+Where the nearest nodes are farther from the level than the field can change on the way, there is no surface, and a
+node in between need not be evaluated: its sign is known. The bound on the change is the largest slope on the coarse
+grid times 1.5. If it errs, the last step mends it: every node next to a sign change is evaluated, and every block a
+sign change leads into is added, so no surface that touches a found one is cut.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from recon.geometry.blocks import BATCH, NODES, SIDE, Blocks
+from recon.geometry.evaluation import Evaluator
+from recon.geometry.extraction import Grid
+
+SAFETY = 1.5
+HALF = SIDE // 2
+_PARITY = sum(np.meshgrid(*[np.arange(NODES) % 2] * 3, indexing="ij"))
+_DISTANCE = np.sqrt(_PARITY).astype(np.float32) / 2
+"""Of each node of a block from the coarser nodes it lies between, in coarse cells."""
+
+
+def coarse_to_fine(evaluator: Evaluator) -> Blocks:
+    """All blocks of the grid that hold surface, with every node next to a sign change evaluated."""
+    grid = evaluator.grid
+    blocks = _bounded(evaluator) if evaluator.is_bounded else _refined(evaluator)
+    if evaluator.is_lattice:
+        blocks.agree()
+    _complete(blocks, evaluator, grid)
+    return blocks
+
+
+def all_blocks(evaluator: Evaluator) -> Blocks:
+    """Every block of the grid evaluated whole, and those with both signs kept."""
+    blocks = mixed_blocks(evaluator, _places(_shape(evaluator.grid, 1)))
+    blocks.agree()
+    return blocks
+
+
+def _shape(grid: Grid, stride: int) -> tuple[int, int, int]:
+    x, y, z = (-(-n // (SIDE * stride)) for n in grid.cells)
+    return x, y, z
+
+
+def _places(shape: tuple[int, int, int]) -> np.ndarray:
+    return np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _octants(coords: np.ndarray) -> np.ndarray:
+    """The places of the eight halves-in-each-direction of every block."""
+    corners = np.array(list(product((0, 1), repeat=3)))
+    return (2 * coords[:, None] + corners).reshape(-1, 3)
+
+
+def _bounded(evaluator: Evaluator) -> Blocks:
+    """Divide blocks as long as the field itself says that they may hold surface."""
+    grid = evaluator.grid
+    stride = 1 << max(0, (max(grid.cells) // (4 * SIDE)).bit_length() - 1)
+    coords = _places(_shape(grid, stride))
+    while True:
+        keep = evaluator.may_hold(coords * (SIDE * stride), SIDE * stride)
+        coords = coords[keep]
+        if stride == 1:
+            return mixed_blocks(evaluator, coords)
+        stride //= 2
+        coords = _octants(coords)
+        coords = coords[(coords < _shape(grid, stride)).all(axis=1)]
+
+
+def mixed_blocks(evaluator: Evaluator, coords: np.ndarray) -> Blocks:
+    """Evaluate blocks of the finest grid whole and keep those with both signs."""
+    kept, values = [], []
+    for start in range(0, len(coords), BATCH):
+        part = coords[start : start + BATCH]
+        value = whole(evaluator, part)
+        inside = (value < 0).reshape(len(part), -1)
+        mixed = inside.any(axis=1) & ~inside.all(axis=1)
+        kept.append(part[mixed])
+        values.append(value[mixed])
+    shape = (0, NODES, NODES, NODES)
+    found = np.concatenate(values) if values else np.zeros(shape, dtype=np.float32)
+    place = np.concatenate(kept) if kept else np.zeros((0, 3), dtype=np.int64)
+    return Blocks(_shape(evaluator.grid, 1), place, found, np.ones(found.shape, dtype=bool))
+
+
+def whole(evaluator: Evaluator, coords: np.ndarray, stride: int = 1) -> np.ndarray:
+    """All nodes of some blocks, (n, 9, 9, 9), in the way that suits the field."""
+    if evaluator.is_lattice:
+        return evaluator.cubes(coords * SIDE, NODES, stride)
+    nodes = (coords[:, None] * SIDE + _places((NODES, NODES, NODES))) * stride
+    return evaluator.nodes(nodes.reshape(-1, 3)).reshape(-1, NODES, NODES, NODES)
+
+
+def _refined(evaluator: Evaluator) -> Blocks:
+    """Halve the cells from the coarse grid down, evaluating only nodes whose sign the bound leaves open."""
+    grid = evaluator.grid
+    stride = coarse_stride(grid)
+    coarse = _coarse(evaluator, stride)
+    slope = SAFETY * _steepest(coarse, stride * grid.spacing)
+    stride //= 2
+    coords = _places(_shape(grid, stride))
+    values = np.stack([coarse[tuple(slice(HALF * c, HALF * c + HALF + 1) for c in place)] for place in coords])
+    known = np.ones(values.shape, dtype=bool)
+    while True:
+        reach = np.float32(slope * 2 * stride * grid.spacing)
+        keep = suspicious(values, reach)
+        blocks = _expanded(evaluator, coords[keep], values[keep], known[keep], reach, stride)
+        if stride == 1:
+            return blocks
+        coords, values, known = _halved(blocks, slope * stride * grid.spacing)
+        stride //= 2
+
+
+def coarse_stride(grid: Grid) -> int:
+    """Cells of the grid in one of the coarse grid, which has 32 to 64 along the longest side (64 to 128 from 512)."""
+    longest = max(grid.cells)
+    return 1 << max(1, (longest // (64 if longest >= 512 else 32)).bit_length() - 1)
+
+
+def _coarse(evaluator: Evaluator, stride: int) -> np.ndarray:
+    """The coarse grid, in whole blocks of the next level; nodes beyond the grid repeat its border."""
+    grid = evaluator.grid
+    axes = [np.minimum(np.arange(-(-n // stride) + 1) * stride, n) for n in grid.cells]
+    nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    values = evaluator.nodes(nodes).reshape([len(a) for a in axes])
+    shape = _shape(grid, stride // 2)
+    return np.pad(values, [(0, HALF * b + 1 - len(a)) for a, b in zip(axes, shape, strict=True)], mode="edge")
+
+
+def _steepest(values: np.ndarray, spacing: float) -> float:
+    """The largest slope between neighbouring nodes, all three directions taken together."""
+    x, y, z = (np.diff(values.astype(np.float64), axis=d) for d in range(3))
+    slope = np.sqrt(x[:, :-1, :-1] ** 2 + y[:-1, :, :-1] ** 2 + z[:-1, :-1, :] ** 2) / spacing
+    usable = slope[slope < 1e20]
+    return float(usable.max()) if usable.size else 0.0
+
+
+def suspicious(values: np.ndarray, reach: np.float32) -> np.ndarray:
+    """Which cubes of nodes have a cell that may hold surface.
+
+    Args:
+        values: (n, k, k, k) values or signed bounds.
+        reach: how much the field can change along the side of a cell.
+
+    Returns:
+        (n,) bool: False where each point of each cell is certain, by its nearest corner (at most half a diagonal
+        away) or by any one corner (at most a whole diagonal away), and no cell has both signs.
+    """
+    near, far = np.abs(values), np.abs(values)
+    low, high = values, values
+    for axis in (1, 2, 3):
+        near, far = _pairs(np.minimum, near, axis), _pairs(np.maximum, far, axis)
+        low, high = _pairs(np.minimum, low, axis), _pairs(np.maximum, high, axis)
+    diagonal = reach * np.float32(3**0.5)
+    open_ = ((near <= diagonal / 2) & (far <= diagonal)) | ((low < 0) & (high >= 0))
+    return open_.any(axis=(1, 2, 3))
+
+
+def _pairs(combine: np.ufunc, values: np.ndarray, axis: int) -> np.ndarray:
+    first = [slice(None)] * 4
+    second = [slice(None)] * 4
+    first[axis], second[axis] = slice(None, -1), slice(1, None)
+    return combine(values[tuple(first)], values[tuple(second)])
+
+
+def _expanded(
+    evaluator: Evaluator, coords: np.ndarray, coarse: np.ndarray, known: np.ndarray, reach: np.float32, stride: int
+) -> Blocks:
+    """Blocks of half the cell size: coarse nodes taken over, nodes in between bounded or evaluated."""
+    shape = (len(coords), NODES, NODES, NODES)
+    blocks = Blocks(
+        _shape(evaluator.grid, stride), coords, np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
+    )
+    if evaluator.is_lattice:
+        for batch in blocks.batches():
+            blocks.values[batch] = whole(evaluator, coords[batch], stride)
+        blocks.known[:] = True
+        return blocks
+    for batch in blocks.batches():
+        blocks.values[batch] = bounds(coarse[batch], reach)
+        blocks.known[batch, ::2, ::2, ::2] = known[batch]
+    for batch in blocks.batches():
+        open_ = (blocks.values[batch] == 0) & ~blocks.known[batch]
+        _evaluate(blocks, batch, open_, evaluator, stride)
+    return blocks
+
+
+def bounds(coarse: np.ndarray, reach: np.float32) -> np.ndarray:
+    """Signed lower bounds of a field's distance from zero at twice as many nodes; 0 where the sign is open.
+
+    Args:
+        coarse: (n, 5, 5, 5) values or signed bounds.
+        reach: how much the field can change along the side of a coarse cell.
+
+    Returns:
+        (n, 9, 9, 9): at coarse nodes the same values; between them the farthest from zero of the coarse nodes
+        around, less what the field can change on the way from there.
+    """
+    for axis in (1, 2, 3):
+        first = coarse.take(range(HALF), axis=axis)
+        second = coarse.take(range(1, HALF + 1), axis=axis)
+        shape = list(coarse.shape)
+        shape[axis] = NODES
+        wide = np.empty(shape, dtype=np.float32)
+        index = [slice(None)] * 4
+        index[axis] = slice(None, None, 2)
+        wide[tuple(index)] = coarse
+        index[axis] = slice(1, None, 2)
+        wide[tuple(index)] = np.where(np.abs(first) >= np.abs(second), first, second)
+        coarse = wide
+    return np.copysign(np.maximum(np.abs(coarse) - reach * _DISTANCE, 0), coarse)
+
+
+def _evaluate(
+    blocks: Blocks, batch: np.ndarray, wanted: np.ndarray, evaluator: Evaluator, stride: int = 1
+) -> np.ndarray:
+    """Evaluate the wanted nodes of a batch, each once, for all blocks that share them; the slots touched."""
+    block, *local = np.nonzero(wanted)
+    nodes = blocks.coords[batch[block]].astype(np.int64) * SIDE + np.stack(local, axis=1)
+    if not len(nodes):
+        return np.zeros(0, dtype=np.int64)
+    _, y, z = (SIDE * n + 1 for n in blocks.shape)
+    key = np.unique((nodes[:, 0] * y + nodes[:, 1]) * z + nodes[:, 2])
+    nodes = np.stack([key // (y * z), key // z % y, key % z], axis=1)
+    return blocks.write(nodes, evaluator.nodes(nodes * stride))
+
+
+def _halved(blocks: Blocks, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The suspicious octants of all blocks: places, values and what is known of them, (n, 5, 5, 5)."""
+    coords, values, known = [], [], []
+    for corner in product((0, 1), repeat=3):
+        part = (slice(None), *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))
+        for batch in blocks.batches():
+            keep = batch[suspicious(blocks.values[batch][part], np.float32(reach))]
+            coords.append(2 * blocks.coords[keep].astype(np.int64) + corner)
+            values.append(blocks.values[keep][part])
+            known.append(blocks.known[keep][part])
+    if not coords:
+        return np.zeros((0, 3), dtype=np.int64), np.zeros((0, 5, 5, 5), dtype=np.float32), np.zeros((0, 5, 5, 5), bool)
+    return np.concatenate(coords), np.concatenate(values), np.concatenate(known)
+
+
+def _complete(blocks: Blocks, evaluator: Evaluator, grid: Grid) -> None:
+    """Evaluate nodes next to sign changes and follow sign changes into missing blocks, until nothing is left."""
+    recent = np.arange(len(blocks))
+    while len(recent):
+        touched = [np.zeros(0, dtype=np.int64)]
+        for batch in blocks.batches(recent):
+            open_ = _ends(blocks.values[batch]) & ~blocks.known[batch]
+            touched.append(_evaluate(blocks, batch, open_, evaluator))
+        places = [blocks.leaving(batch) for batch in blocks.batches(recent)]
+        missing = np.unique(np.concatenate(places), axis=0)
+        if len(missing):
+            slots = blocks.extend(missing, whole(evaluator, missing))
+            touched.append(_spread(blocks, slots))
+        recent = np.unique(np.concatenate(touched))
+
+
+def _spread(blocks: Blocks, slots: np.ndarray) -> np.ndarray:
+    """Make the blocks around new ones agree with them; the slots touched."""
+    local = _places((NODES, NODES, NODES))
+    rim = local[((local == 0) | (local == SIDE)).any(axis=1)]
+    nodes = blocks.coords[slots].astype(np.int64)[:, None] * SIDE + rim
+    values = blocks.values[slots[:, None], rim[:, 0], rim[:, 1], rim[:, 2]]
+    return blocks.write(nodes.reshape(-1, 3), values.reshape(-1))
+
+
+def _ends(values: np.ndarray) -> np.ndarray:
+    """(n, 9, 9, 9) bool: nodes at an end of an edge whose ends differ in sign."""
+    inside = values < 0
+    ends = np.zeros(values.shape, dtype=bool)
+    for axis in (1, 2, 3):
+        crossed = _pairs(np.not_equal, inside, axis)
+        first, second = [slice(None)] * 4, [slice(None)] * 4
+        first[axis], second[axis] = slice(None, -1), slice(1, None)
+        ends[tuple(first)] |= crossed
+        ends[tuple(second)] |= crossed
+    return ends

@@ -1,0 +1,141 @@
+"""MISE, the multi-resolution iso-surface extraction of Occupancy Networks (Mescheder et al. 2019, appendix 1.3).
+
+For fields that say little away from their surface, such as occupancies: a cell is divided if nodes of both signs
+touch it, until none is left. Unlike coarse-to-fine search it can miss what no node of the first grid notices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+
+from recon.geometry.blocks import NODES, SIDE, Blocks
+from recon.geometry.evaluation import Evaluator
+
+COARSEST = 32
+"""Cells along the longest side of the first grid, at least."""
+
+
+@dataclass
+class Mise:
+    """The refinement of one field.
+
+    Attributes:
+        evaluator: the field; its grid must have a multiple of ``2**steps`` cells, or is overhung.
+        steps: how often cells may be halved.
+        shape: cells of the first grid.
+        points_per_round: evaluations in each round so far.
+        keys: (K,) sorted numbers of the known nodes, ``(x * ny + y) * nz + z``.
+        values: (K,) float32 values there, negative inside.
+    """
+
+    evaluator: Evaluator
+    steps: int
+    points_per_round: list[int] = field(default_factory=list)
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    values: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+
+    def __post_init__(self) -> None:
+        self.shape = [-(-n >> self.steps) for n in self.evaluator.grid.cells]
+        self.nodes = np.array([(n << self.steps) + 1 for n in self.shape], dtype=np.int64)
+        sizes = [[n << level for n in self.shape] for level in range(self.steps + 1)]
+        self._leaf = [np.full(size, level == 0) for level, size in enumerate(sizes[: self.steps])]
+        self._inside = [np.zeros(size, dtype=bool) for size in sizes[: self.steps]]
+        self._outside = [np.zeros(size, dtype=bool) for size in sizes[: self.steps]]
+        self.finest = np.zeros((0, 3), dtype=np.int64)
+
+    def run(self) -> Mise:
+        """Evaluate and divide until no node is unknown."""
+        first = np.stack(np.meshgrid(*[np.arange(n + 1) << self.steps for n in self.shape], indexing="ij"), axis=-1)
+        wanted = self._key(first.reshape(-1, 3))
+        while len(wanted):
+            found = self.evaluator.nodes(self._node(wanted))
+            self.points_per_round.append(len(wanted))
+            order = np.searchsorted(self.keys, wanted)
+            self.keys, self.values = np.insert(self.keys, order, wanted), np.insert(self.values, order, found)
+            self._mark(self._node(wanted), found)
+            mixed = [
+                np.argwhere(leaf & inside & outside)
+                for leaf, inside, outside in zip(self._leaf, self._inside, self._outside, strict=True)
+            ]
+            divided = [self._divide(level, cells) for level, cells in enumerate(mixed)]
+            candidates = np.unique(np.concatenate([*divided, wanted]))
+            wanted = np.setdiff1d(candidates, self.keys, assume_unique=True)
+        return self
+
+    def dense(self) -> np.ndarray:
+        """All nodes; unknown ones repeat the one before along x, then y, then z, as the original does."""
+        volume = np.full(int(self.nodes.prod()), np.nan, dtype=np.float32)
+        volume[self.keys] = self.values
+        volume = volume.reshape(self.nodes)
+        for axis in range(3):
+            place = np.arange(self.nodes[axis]).reshape([-1 if d == axis else 1 for d in range(3)])
+            last = np.maximum.accumulate(np.where(np.isnan(volume), 0, place), axis=axis)
+            volume = np.take_along_axis(volume, last, axis=axis)
+        return volume
+
+    def known_nodes(self) -> np.ndarray:
+        """(K, 3) the evaluated nodes."""
+        return self._node(self.keys)
+
+    def _key(self, nodes: np.ndarray) -> np.ndarray:
+        _, y, z = self.nodes
+        return np.asarray((nodes[:, 0] * y + nodes[:, 1]) * z + nodes[:, 2])
+
+    def _node(self, keys: np.ndarray) -> np.ndarray:
+        _, y, z = self.nodes
+        return np.stack([keys // (y * z), keys // z % y, keys % z], axis=1)
+
+    def _mark(self, nodes: np.ndarray, values: np.ndarray) -> None:
+        """Tell the cells of every size that touch new nodes which signs they have seen; zero counts as both."""
+        for shift in product((0, 1), repeat=3):
+            cell = nodes - shift
+            real = ((cell >= 0) & (cell < self.nodes - 1)).all(axis=1)
+            for level in range(self.steps):
+                place = cell[real] >> (self.steps - level)
+                self._inside[level][tuple(place[values[real] <= 0].T)] = True
+                self._outside[level][tuple(place[values[real] >= 0].T)] = True
+
+    def _divide(self, level: int, cells: np.ndarray) -> np.ndarray:
+        """Halve some leaves of one size; the keys of their children's nodes."""
+        self._leaf[level][tuple(cells.T)] = False
+        children = (2 * cells[:, None] + list(product((0, 1), repeat=3))).reshape(-1, 3)
+        if level + 1 < self.steps:
+            self._leaf[level + 1][tuple(children.T)] = True
+        else:
+            self.finest = np.concatenate([self.finest, children])
+        nodes = 2 * cells[:, None] + np.array(list(product((0, 1, 2), repeat=3)))
+        return np.unique(self._key(nodes.reshape(-1, 3) << (self.steps - level - 1)))
+
+
+def mise_steps(cells: tuple[int, int, int]) -> int:
+    """How often cells are halved: from 32 to 63 along the longest side up, as in the published settings."""
+    return max(0, (max(cells) // COARSEST).bit_length() - 1)
+
+
+def mise_blocks(evaluator: Evaluator) -> Blocks:
+    """The blocks of the finest grid that hold surface, by MISE."""
+    mise = Mise(evaluator, mise_steps(evaluator.grid.cells)).run()
+    x, y, z = (int(-(-n // SIDE)) for n in mise.nodes - 1)
+    finest = mise.finest if mise.steps else np.argwhere(np.ones(mise.shape, dtype=bool))
+    coords = np.unique(finest // SIDE, axis=0)
+    shape = (len(coords), NODES, NODES, NODES)
+    blocks = Blocks((x, y, z), coords, np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool))
+    blocks.write(mise.known_nodes(), mise.values)
+    _fill(blocks, min(SIDE, 1 << mise.steps))
+    return blocks
+
+
+def _fill(blocks: Blocks, stride: int) -> None:
+    """Give unknown nodes the value at the lower corner of the undivided cell they lie in, which has their sign."""
+    while stride > 1:
+        stride //= 2
+        lower = np.arange(SIDE // stride + 1) // 2 * 2
+        for batch in blocks.batches():
+            part = np.s_[batch, ::stride, ::stride, ::stride]
+            values = blocks.values[part]
+            corner = values[:, lower][:, :, lower][:, :, :, lower]
+            blocks.values[part] = np.where(blocks.known[part], values, corner)
+    blocks.known[:] = True
