@@ -97,6 +97,6 @@ def _eliminate(points: np.ndarray, count: int, area: float) -> np.ndarray:
         score = np.bincount(first, weight, len(points)) + np.bincount(second, weight, len(points)) + tie
         worst = alive.copy()
         worst[np.where(score[first] < score[second], first, second)] = False
-        crowded = np.flatnonzero(worst & (score >= np.quantile(score[alive], 0.5)))
+        crowded = np.flatnonzero(worst & (score >= np.quantile(score[alive], 0.9)))
         alive[crowded[np.argsort(-score[crowded])][:surplus]] = False
     return np.flatnonzero(alive)
