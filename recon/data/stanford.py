@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recon.data.base import ReconDataModule, Split
@@ -17,8 +17,7 @@ STANFORD = "https://graphics.stanford.edu"
 BENCHMARK = (
     "https://drive.usercontent.google.com/download?id=17Elfc1TTRzIQJhaNu5m7SckBH_mdjYSe&export=download&confirm=t"
 )
-BENCHMARK_SIZE = 1100  # MB
-BINARY_VERTEX = 38e-6  # MB of a binary ply: 12 bytes, and two triangles of 13
+BENCHMARK_SIZE = 1100  # MB, all five in one archive
 
 
 @dataclass(frozen=True)
@@ -30,25 +29,20 @@ class Scan:
         truths: names of its true surface, where that is another file.
         page: path of its download below `STANFORD`; empty for the benchmark's five.
         member: its path in the archive.
-        vertices: of the published file, in millions.
+        megabytes: about, to download.
+        sha256: of the archive, where several independent projects agree on it; the repository publishes none.
     """
 
     files: tuple[str, ...]
     truths: tuple[str, ...] = ()
     page: str = ""
     member: str = ""
-    vertices: float = 0.0
-
-    @property
-    def size(self) -> str:
-        """For messages."""
-        if not self.page:
-            return f"one archive of about {BENCHMARK_SIZE / 1000:.1f} GB"
-        return f"{self.vertices:.2g} million vertices, about {self.vertices * 1e6 * BINARY_VERTEX:.1f} MB unpacked"
+    megabytes: float = BENCHMARK_SIZE
+    sha256: str = ""
 
 
-def _archived(page: str, member: str, vertices: float) -> Scan:
-    return Scan((Path(member or page.removesuffix(".gz")).name,), (), page, member, vertices)
+def _archived(page: str, member: str, megabytes: float, sha256: str = "") -> Scan:
+    return Scan((Path(member or page.removesuffix(".gz")).name,), (), page, member, megabytes, sha256)
 
 
 REPOSITORY = "pub/3Dscanrep"
@@ -58,18 +52,29 @@ SCANS = {
         ("bunny_mesh.ply", ""),
         f"{REPOSITORY}/bunny.tar.gz",
         "bunny/reconstruction/bun_zipper.ply",
-        0.036,
+        4.9,
+        "a5720bd96d158df403d153381b8411a727a1d73cff2f33dc9b212d6f75455b84",
     ),
-    "drill": _archived(f"{REPOSITORY}/drill.tar.gz", "drill/reconstruction/drill_shaft_vrip.ply", 0.002),
-    "happy": _archived(f"{REPOSITORY}/happy/happy_recon.tar.gz", "happy_recon/happy_vrip.ply", 0.54),
-    "dragon": _archived(f"{REPOSITORY}/dragon/dragon_recon.tar.gz", "dragon_recon/dragon_vrip.ply", 0.44),
-    "armadillo": _archived(f"{REPOSITORY}/armadillo/Armadillo.ply.gz", "", 0.17),
-    "lucy": _archived("data/3Dscanrep/lucy.tar.gz", "lucy.ply", 14.0),
-    "rgb_dragon": _archived("data/3Dscanrep/xyzrgb/xyzrgb_dragon.ply.gz", "", 3.6),
-    "manuscript": _archived("data/3Dscanrep/xyzrgb/xyzrgb_manuscript.ply.gz", "", 2.2),
-    "statuette": _archived("data/3Dscanrep/xyzrgb/xyzrgb_statuette.ply.gz", "", 5.0),
+    "drill": _archived(f"{REPOSITORY}/drill.tar.gz", "drill/reconstruction/drill_shaft_vrip.ply", 0.6),
+    "happy": _archived(
+        f"{REPOSITORY}/happy/happy_recon.tar.gz",
+        "happy_recon/happy_vrip.ply",
+        14.5,
+        "409cd294efbfd8244e15a382b95a9423f153b7776e736c9b09f19ec9d3c10ed0",
+    ),
+    "dragon": _archived(
+        f"{REPOSITORY}/dragon/dragon_recon.tar.gz",
+        "dragon_recon/dragon_vrip.ply",
+        11.2,
+        "74ac1d90989c9b1732edee82d57e9ce71452144cf4355f108d8c9c616d28d02f",
+    ),
+    "armadillo": _archived(f"{REPOSITORY}/armadillo/Armadillo.ply.gz", "", 3.9),
+    "lucy": _archived("data/3Dscanrep/lucy.tar.gz", "lucy.ply", 322),
+    "rgb_dragon": _archived("data/3Dscanrep/xyzrgb/xyzrgb_dragon.ply.gz", "", 70.5),
+    "manuscript": _archived("data/3Dscanrep/xyzrgb/xyzrgb_manuscript.ply.gz", "", 45),
+    "statuette": _archived("data/3Dscanrep/xyzrgb/xyzrgb_statuette.ply.gz", "", 106),
 } | {
-    name: Scan((f"{name}.ply",), (f"{name}.xyz",), "", f"deep_geometric_prior_data/scans/{name}.ply")
+    name: Scan((f"{name}.ply",), (f"{name}.xyz",), "", f"scans/{name}.ply")
     for name in ("anchor", "daratech", "dc", "gargoyle", "lord_quas")
 }
 
@@ -131,7 +136,8 @@ class Stanford(ReconDataModule):
         if name not in self._found() and not self.download:
             raise ConfigError(
                 f"data=stanford: '{name}' is not below '{self.path}'.",
-                f"Give its folder as data.path=..., or add data.download=true data.scene={name} ({SCANS[name].size}).",
+                f"Give its folder as data.path=..., or add data.download=true data.scene={name} "
+                f"(about {SCANS[name].megabytes:g} MB).",
             )
         return [name]
 
@@ -175,6 +181,7 @@ class Stanford(ReconDataModule):
                 scan.member,
                 "for research, with credit; commercial use by permission only.",
                 "the Stanford 3D Scanning Repository, https://graphics.stanford.edu/data/3Dscanrep",
+                scan.sha256,
             )
             return fetch(source, self.path / scan.files[-1])
         source = Source(
@@ -185,7 +192,7 @@ class Stanford(ReconDataModule):
             "Berger et al., A Benchmark for Surface Reconstruction, 2013; "
             "Williams et al., Deep Geometric Prior for Surface Reconstruction, 2019.",
         )
-        truth = scan.member.replace("scans/", "ground_truth/").replace(".ply", ".xyz")
+        truth = replace(source, member=f"ground_truth/{scan.truths[0]}")
         file = fetch(source, self.path / scan.files[0])
-        fetch(Source(source.url, source.archive, truth, source.licence, source.citation), self.path / scan.truths[0])
+        fetch(truth, self.path / scan.truths[0])
         return file

@@ -33,9 +33,10 @@ class Source:
     Attributes:
         url: of the file, or of an archive (.tar.gz, .zip, .gz) that holds it.
         archive: the name to keep what is downloaded under.
-        member: the file's path within the archive; empty for .gz.
+        member: the file's path within the archive, or the end of that path; empty for .gz.
         licence: what its owners allow, in a line.
         citation: whom to cite.
+        sha256: of what is downloaded, where it is known.
     """
 
     url: str
@@ -43,13 +44,14 @@ class Source:
     member: str
     licence: str
     citation: str
+    sha256: str = ""
 
 
 def fetch(source: Source, target: str | Path) -> Path:
     """The file `target`, downloaded unless it is there already.
 
-    The archive is kept in ``archives`` beside it, since others may want another of its members. Hashes are not
-    published, so the file counts as good if its archive is whole and it reads as geometry.
+    The archive is kept in ``archives`` beside it, since others may want another of its members. Where no hash is
+    known, the file counts as good if its archive is whole and it reads as geometry.
 
     Raises:
         DataError: if the download fails, or what came is not what was asked for.
@@ -92,12 +94,14 @@ def _download(source: Source, archive: Path) -> None:
     try:
         # pooch downloads under another name first, so that a broken connection leaves no half archive.
         downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
-        pooch.retrieve(source.url, None, fname=archive.name, path=archive.parent, downloader=downloader)
-    except requests.RequestException as error:
+        pooch.retrieve(
+            source.url, source.sha256 or None, fname=archive.name, path=archive.parent, downloader=downloader
+        )
+    except (requests.RequestException, ValueError) as error:  # ValueError: pooch found another hash
         raise _failed(source, archive, error) from error
 
 
-def _failed(source: Source, target: Path, error: requests.RequestException) -> DataError:
+def _failed(source: Source, target: Path, error: Exception) -> DataError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return DataError(
         f"{source.url} could not be downloaded ({reason}).",
@@ -106,18 +110,18 @@ def _failed(source: Source, target: Path, error: requests.RequestException) -> D
 
 
 @contextmanager
-def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The bytes of a member. Only its content is taken, never a path or a link from the archive."""
     name = archive.name.lower()
     if name.endswith((".tar.gz", ".tgz", ".tar")):
         with tarfile.open(archive) as tar:
-            stream = tar.extractfile(member)
+            stream = tar.extractfile(_whole(member, tar.getnames()))
             if stream is None:
                 raise KeyError(f"'{member}' is no file")
             with stream:
                 yield stream
     elif name.endswith(".zip"):
-        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as packed:
+        with zipfile.ZipFile(archive) as zipped, zipped.open(_whole(member, zipped.namelist())) as packed:
             yield packed
     elif name.endswith(".gz"):
         with gzip.open(archive) as unpacked:
@@ -125,3 +129,10 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
     else:
         with archive.open("rb") as plain:
             yield plain
+
+
+def _whole(member: str, names: list[str]) -> str:
+    found = [name for name in names if name.removeprefix("./") == member or name.endswith(f"/{member}")]
+    if not found:
+        raise KeyError(f"'{member}' is not in the archive")
+    return found[0]

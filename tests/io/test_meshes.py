@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from recon.io.clouds import read_cloud, write_cloud
 from recon.io.meshes import READERS, WRITERS, read_geometry, read_mesh, write_mesh
 from recon.io.types import Cloud, Mesh
 
-DATA = Path(os.environ.get("RECON_DATA_DIR", Path(__file__).parents[2] / ".." / "shared" / "data"))
 FOLDERS = ("stanford", "srb", "cgal", "pcl", "abc_minimal", "classic_meshes", "modelnet")
 
 
@@ -80,10 +78,8 @@ def test_awkward_paths(tmp_path, name):
     assert len(read_mesh(str(tmp_path / "f {~}=" / name)).faces) == 320
 
 
-def test_every_file_of_the_sample_data_loads():
-    if not DATA.is_dir():
-        pytest.skip(f"no sample data at {DATA} (RECON_DATA_DIR)")
-    files = [f for folder in FOLDERS for f in sorted((DATA / folder).rglob("*")) if f.is_file()]
+def test_every_file_of_the_sample_data_loads(data_dir):
+    files = [f for folder in FOLDERS for f in sorted((data_dir / folder).rglob("*")) if f.is_file()]
     assert files
     for file in files:
         if file.suffix == ".npy" and read_array(file).ndim == 1:
