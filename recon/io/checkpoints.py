@@ -5,9 +5,7 @@ The format is told by the content, never by the name. Nothing in a file is execu
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +45,25 @@ def load_weights(path: str | Path) -> tuple[Format, dict[str, Tensor], dict[str,
     return _authors(path, content)
 
 
+def load_state(module: torch.nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
+    """Give a module its weights.
+
+    Raises:
+        CheckpointError: naming the file, and the first key that is missing, strange or of another shape.
+    """
+    own = module.state_dict()
+    for key in [*own, *state]:
+        theirs, ours = state.get(key), own.get(key)
+        if theirs is None or ours is None or theirs.shape != ours.shape:
+            has = "is not in it" if theirs is None else f"has shape {tuple(theirs.shape)} in it"
+            wants = "unknown here" if ours is None else f"{tuple(ours.shape)} here"
+            raise CheckpointError(
+                f"'{path}' does not fit this method: '{key}' {has}, and is {wants}.",
+                "Give the options that the weights were made with.",
+            )
+    module.load_state_dict(state)
+
+
 def read_torch(path: Path) -> dict[str, Any]:
     """A dictionary saved by torch, read with ``weights_only=True``.
 
@@ -55,9 +72,10 @@ def read_torch(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle may fail in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"'{path}' cannot be read as weights: {str(error).splitlines()[0]}",
+            f"'{path}' cannot be read as weights: {reason}",
             "The file is damaged, of another format, or holds code, which is never run. Download or save it again.",
         ) from error
     if not isinstance(content, dict):
@@ -134,13 +152,13 @@ def _architecture(path: Path, tensors: dict[str, Tensor], depth: int, layout: st
     outputs = [tensors[f"lin{n}.weight"].shape[0] for n in range(depth)]
     inputs = [tensors[f"lin{n}.weight"].shape[1] for n in range(depth + 1)]
     skip = [n for n in range(1, depth + 1) if inputs[n] != outputs[n - 1]]
-    extra = {inputs[n] - outputs[n - 1] for n in skip} or {inputs[0]}
-    whole = extra.pop()
-    if extra or whole < 1 or (layout == "features_first" and whole != inputs[0]) or whole < inputs[0]:
-        wrong = skip[0] if skip else 0
+    extra = {n: inputs[n] - outputs[n - 1] for n in skip}
+    whole = inputs[0] if layout == "features_first" else max([inputs[0], *extra.values()])
+    wrong = next((n for n in skip if extra[n] != whole), None)
+    if wrong is not None:
         raise CheckpointError(
             f"'{path}': layer {wrong} takes {inputs[wrong]} inputs after {outputs[wrong - 1]} outputs.",
-            f"A skip connection adds the {inputs[0]} inputs of layer 0.",
+            f"A skip connection adds {whole} inputs.",
         )
     d_in = inputs[0] if layout == "position_first" else (2 if whole == 2 else 3)
     widths = [wide + (whole if n + 1 in skip else 0) for n, wide in enumerate(outputs)]

@@ -9,30 +9,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from recon.errors import CheckpointError, ConfigError
+from recon.errors import CheckpointError
 from recon.geometry.frames import Fit, Frame
+from recon.geometry.normals import estimate_normals
 from recon.geometry.surface import Surface
-from recon.io.checkpoints import load_weights
+from recon.io.checkpoints import load_state, load_weights, read_torch
+from recon.io.types import Cloud
 from recon.losses.igr import Objective
 from recon.losses.points import surface_distance
 from recon.methods.base import Compat, SceneMethod
-from recon.methods.igr_points import holdout_split, local_sigma, off_surface_points
+from recon.methods.igr_points import grid_frame, holdout_split, in_frame, in_world, local_sigma, off_surface_points
 from recon.methods.schedules import halving, scheduled
+from recon.metrics.legacy import nnabla, nnabla_legacy
 from recon.nets.activations import LeakyReLU, Softplus
+from recon.nets.fields import ActivationName, Network, build_field
 from recon.nets.sdf import MLP
-from recon.nets.siren import Siren
 from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
 
-Network = Literal["authors", "nnabla", "siren"]
-ActivationName = Literal["softplus", "leaky_relu", "relu", "sine"]
+VALIDATED = 16384  # points at most that a validation looks at where none are held out, and in one call
 
 
 class IGR(SceneMethod):
@@ -57,7 +59,10 @@ class IGR(SceneMethod):
         lr: initial learning rate of Adam.
         lr_every: steps after which it is halved (0: never).
         lr_floor: what it never falls below.
+        steps: length of a fit.
+        epochs: the same counted in passes over the points (0: `steps` holds).
         holdout: share of the points kept for validation, split as in the nnabla example.
+        val_resolution: cells of a mesh that is scored in validation, truly and by the published recipe (0: none).
         normals: use those given, estimate them, or use none.
         bound: half the side of the box that is meshed, local units.
         precision: of features and matrix products; weights, positions and losses stay in float32.
@@ -102,7 +107,10 @@ class IGR(SceneMethod):
         lr: float = 5e-3,
         lr_every: int = 2000,
         lr_floor: float = 5e-6,
+        steps: int | None = 100_000,
+        epochs: int = 0,
         holdout: float = 0.0,
+        val_resolution: int = 0,
         normals: Literal["given", "estimate", "none"] = "given",
         bound: float = 1.2,
         precision: Literal["fp32", "bf16"] = "fp32",
@@ -115,7 +123,7 @@ class IGR(SceneMethod):
     ) -> None:
         super().__init__(normalize, size, seed)
         widths = (width,) * depth if isinstance(width, int) else tuple(width)
-        self.net = _network(network, widths, tuple(skip), activation, beta, radius, omega)
+        self.net = build_field(network, widths, skip, activation, beta, radius, omega)
         self.averaged = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
         self.objective = Objective(
             surface_weight,
@@ -130,11 +138,13 @@ class IGR(SceneMethod):
         )
         self.batch_points, self.local, self.uniform, self.box, self.neighbours = points, local, uniform, box, neighbours
         self.schedule = partial(halving, initial=lr, every=lr_every, floor=lr_floor)
-        self.holdout, self.use_normals, self.bound = holdout, normals, bound
+        self.steps, self.epochs, self.holdout, self.val_resolution = steps, epochs, holdout, val_resolution
+        self.use_normals, self.bound = normals, bound
         self.half = torch.bfloat16 if precision == "bf16" else None
         self.six_d_sigma = compat == "released" and network == "authors"
         self.grid = grid if compat == "released" and network == "nnabla" else 0
         self.frame: Frame | None = None
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def field(self) -> Field:
@@ -147,11 +157,11 @@ class IGR(SceneMethod):
         scene = self.observation
         assert isinstance(scene, Points)
         if self.frame is not None:  # a resumed fit keeps the frame its weights were made in
-            scene = _in_frame(observation, self.frame)
+            scene = in_frame(observation, self.frame)
             self.observation = scene
         self.frame = scene.frame
         normals = self._normals(scene)
-        train, held = holdout_split(len(scene.points), self.holdout) if self.holdout else (slice(None), slice(None))
+        train, held = self._split(len(scene.points))
         rows = scene.points[train].numpy()
         measured = rows if normals is None or not self.six_d_sigma else np.hstack([rows, normals[train].numpy()])
         sigma = torch.from_numpy(local_sigma(measured, self.neighbours).astype(np.float32))
@@ -162,14 +172,22 @@ class IGR(SceneMethod):
             "held": scene.points[held],
         }.items():
             self.register_buffer(name, None if data is None else data.to(self.device), persistent=False)
+        if self.epochs:
+            self.steps = self.epochs * max(1, len(self.points) // self.batch_points)
+
+    def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on and to validate on; where none are held out, some of the former serve."""
+        if self.holdout:
+            return holdout_split(count, self.holdout)
+        return np.arange(count), np.arange(0, count, -(-count // VALIDATED))
 
     def _normals(self, scene: Points) -> Tensor | None:
         if self.use_normals == "none" or not self.objective.normal:
             return None
         if self.use_normals == "estimate":
-            from recon.geometry.normals import estimate_normals
-
-            return torch.from_numpy(estimate_normals(scene.points.numpy()).astype(np.float32))
+            estimate = estimate_normals(scene.points.double().numpy(), seed=self.seed)
+            self.warnings = estimate.warnings
+            return torch.from_numpy(estimate.normals).float()
         return scene.normals if isinstance(scene, OrientedPoints) else None
 
     def draw(self, step: int) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -201,10 +219,24 @@ class IGR(SceneMethod):
             self.averaged.update_parameters(self.net)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Mean |f| in local units on the held-out points (on all points where none are held out)."""
-        with torch.no_grad():
-            values = torch.cat([self.field(part) for part in self.held.split(16384)])
+        """Mean |f| in local units on the held-out points, and if wanted the example's scores of a mesh."""
+        values = torch.cat([_values(self.field, part) for part in self.held.split(VALIDATED)])
         self.log("val/surface", surface_distance(values), batch_size=1, sync_dist=True)
+        if self.val_resolution:
+            self.log_dict(self._mesh_scores(), batch_size=1, sync_dist=True)
+
+    def _mesh_scores(self) -> dict[str, float]:
+        """Distances to the held-out points, true and as the nnabla example publishes them; longest side 2."""
+        assert isinstance(self.observation, Points)
+        surface = replace(self.reconstruct(self.observation), frame=Frame())
+        mesh = surface.mesh(resolution=self.val_resolution, normals=False).mesh
+        unit = Frame.fit(self.observation.points.numpy(), "box", 2.0)
+        mesh = replace(mesh, vertices=unit.to_local(mesh.vertices))
+        everything, held = (unit.to_local(rows.cpu().numpy()) for rows in (self.observation.points, self.held))
+        true, published = nnabla(mesh, Cloud(held)), nnabla_legacy(mesh, Cloud(everything))
+        names = {"cd": "chamfer", "hd": "hausdorff"}
+        scores = {f"val/{name}": true[key] for key, name in names.items()}
+        return scores | {f"val/legacy_{name}": published[key] for key, name in names.items()}
 
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.net.parameters(), lr=1.0, fused=True)
@@ -230,74 +262,39 @@ class IGR(SceneMethod):
             kind="sdf",
             frame=grid_frame(self.grid, self.bound) if self.grid else self.frame,
             gradient=partial(_gradients, self.field),
-            support=_in_frame(observation, self.frame).points,
+            support=in_frame(observation, self.frame).points,
             device=str(self.device),
         )
 
-    @classmethod
-    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
-        """This method around weights of the authors (``.pth``) or of the nnabla example (``.h5``).
+    def load_weights(self, path: str | Path) -> None:
+        """Take weights of the authors (``.pth``), of the nnabla example (``.h5``) or of our own, whatever the preset.
 
-        Args:
-            path: the file; its format, widths and skip layers are found out.
-            changes: any other arguments, e.g. ``activation="softplus"``, which a file does not tell.
+        The authors' program does not normalise: such a network lives in its cloud's own coordinates. The example
+        brings the longest side to 2. A file does not tell the activation: that of the preset is used if the file is
+        of its kind, else its kind's own (softplus, leaky ReLU).
 
         Raises:
-            CheckpointError: if the file cannot be read, or needs latent codes.
+            CheckpointError: if the file cannot be read, or does not hold the network of one shape.
         """
         kind, state, found = load_weights(path)
-        if kind == "lightning" or found["d_in"] != 3 or found["latent"]:
+        if kind == "lightning":
+            self.on_load_checkpoint(read_torch(Path(path)))
+            load_state(self, state, path)
+            return
+        if found["d_in"] != 3 or found["latent"]:
             raise CheckpointError(
                 f"'{path}' does not hold the network of one three-dimensional shape.",
-                "Use run=FOLDER for a checkpoint of this program, method=igr_shapespace for one with latent codes.",
+                "Use method=igr_shapespace for weights that go with latent codes.",
             )
-        nnabla = {"network": "nnabla", "activation": "leaky_relu", "bound": 1.5, "size": 2.0}
-        preset: dict[str, Any] = nnabla if kind == "igr_nnabla" else {}
-        method = cls(**{**preset, "width": found["widths"], "skip": found["skip"], **changes})
-        method.net.load_state_dict(state)
-        return method
-
-
-def _network(
-    network: Network,
-    widths: tuple[int, ...],
-    skip: tuple[int, ...],
-    activation: ActivationName,
-    beta: float,
-    radius: float,
-    omega: float,
-) -> Field:
-    if network == "siren":
-        return Siren(width=widths[0], depth=len(widths), omega=omega)
-    if activation == "sine":
-        raise ConfigError("method.activation=sine needs the network 'siren'.", "Give method.network=siren.")
-    function = Softplus(beta) if activation == "softplus" else LeakyReLU(0.1 if activation == "leaky_relu" else 0.0)
-    if network == "nnabla":
-        return MLP(
-            widths=widths, skip=skip, activation=function, layout="position_first", initialization="he", radius=radius
-        )
-    return MLP(widths=widths, skip=skip, activation=function, radius=radius)
-
-
-def grid_frame(grid: int, bound: float) -> Frame:
-    """The frame of the nnabla example's meshes: grid units, turned by 90 degrees about z (specified by its infer.py).
-
-    A vertex there is ``(i_y, -i_x, i_z)``, with ``i = (p + bound) / h`` and ``h = 2 bound / (grid - 1)``.
-    """
-    scale = (grid - 1) / (2 * bound)
-    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    return Frame(scale, turn, scale * bound * np.array([1.0, -1.0, 1.0]))
-
-
-def _in_frame(observation: Points, frame: Frame) -> Points:
-    """The observation with local coordinates of a given frame, in float32."""
-    cloud = observation.to_cloud()
-    changes: dict[str, Any] = {"points": torch.from_numpy(frame.to_local(cloud.points)).float(), "frame": frame}
-    if isinstance(observation, OrientedPoints):
-        assert cloud.normals is not None
-        local = torch.from_numpy(frame.normals_to_local(cloud.normals))
-        changes["normals"] = torch.nn.functional.normalize(local, dim=1).float()
-    return replace(observation, **changes)
+        authors = kind == "igr_authors"
+        same = isinstance(self.net, MLP) and self.net.layout == found["layout"]
+        activation = self.net.activation if same else Softplus() if authors else LeakyReLU(0.1)
+        self.net, self.averaged = MLP(**found, activation=activation), None
+        load_state(self.net, state, path)
+        self.normalize, self.size, self.frame = "none" if authors else "box", 2.0, None
+        self.bound = self.bound if same else 1.2 if authors else 1.5
+        if self.observation is not None:
+            self.attach(in_world(self.observation))
 
 
 def _share(rows: Tensor, rank: int, world: int) -> Tensor:

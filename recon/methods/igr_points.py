@@ -1,11 +1,17 @@
-"""The points IGR trains on: local scale, samples off the surface, and the nnabla example's split."""
+"""The points IGR trains on: local scale, samples off the surface, the nnabla example's split, and frames."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
+
+from recon.geometry.frames import Frame
+from recon.observations import OrientedPoints, Points
 
 NNABLA_SEED = 313
 
@@ -47,3 +53,29 @@ def holdout_split(count: int, rate: float, seed: int = NNABLA_SEED) -> tuple[np.
     order = np.random.RandomState(seed).permutation(count)
     held = int(count * rate)
     return order[held:], order[:held]
+
+
+def grid_frame(grid: int, bound: float) -> Frame:
+    """The frame of the nnabla example's meshes: grid units, turned by 90 degrees about z (specified by its infer.py).
+
+    A vertex there is ``(i_y, -i_x, i_z)``, with ``i = (p + bound) / h`` and ``h = 2 bound / (grid - 1)``.
+    """
+    scale = (grid - 1) / (2 * bound)
+    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    return Frame(scale, turn, scale * bound * np.array([1.0, -1.0, 1.0]))
+
+
+def in_world(observation: Points) -> Points:
+    """The observation as it was before it was normalised."""
+    return Points.from_cloud(observation.to_cloud(), observation.name)
+
+
+def in_frame(observation: Points, frame: Frame) -> Points:
+    """The observation with local coordinates of a given frame, in float32."""
+    cloud = observation.to_cloud()
+    changes: dict[str, Any] = {"points": torch.from_numpy(frame.to_local(cloud.points)).float(), "frame": frame}
+    if isinstance(observation, OrientedPoints):
+        assert cloud.normals is not None
+        local = torch.from_numpy(frame.normals_to_local(cloud.normals))
+        changes["normals"] = torch.nn.functional.normalize(local, dim=1).float()
+    return replace(observation, **changes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from recon.errors import CheckpointError, ConfigError
 from recon.geometry.surface import Surface
-from recon.io.checkpoints import load_weights
+from recon.io.checkpoints import load_state, load_weights
 from recon.losses.igr import Objective
 from recon.losses.points import code_length, surface_distance
 from recon.methods.base import Method, step_generator
@@ -21,9 +21,6 @@ from recon.methods.schedules import halving, scheduled
 from recon.nets.sdf import MLP
 from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
-
-if TYPE_CHECKING:
-    from recon.data.base import Batch
 
 FIT_SCHEDULE = partial(halving, initial=5e-3, every=400, factor=0.1)
 FIT_SEED = 0x1A7E27
@@ -113,7 +110,10 @@ class IGRShapeSpace(Method):
             self.codes = _table(len(data.selected("train")), self.latent)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        rows = len(checkpoint["state_dict"]["codes.weight"])
+        table = checkpoint["state_dict"].get("codes.weight")
+        if table is None:
+            return
+        rows = len(table)
         if self.codes is None or len(self.codes.weight) != rows:
             self.codes = _table(rows, self.latent)
 
@@ -128,7 +128,7 @@ class IGRShapeSpace(Method):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
         return step_generator(self.seed, step * world + rank, device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         points, normals = _tensors(batch.observation)
         assert self.codes is not None
         self.touched = batch.index
@@ -138,7 +138,7 @@ class IGRShapeSpace(Method):
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(points))
         return terms["loss"] + self.code_weight * terms["code"]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Mean |f| on scenes that were not trained on, after a short fit of their codes."""
         points, normals = _tensors(batch.observation)
         codes = self.fit_codes(points, normals, self.val_steps)
@@ -221,22 +221,24 @@ class IGRShapeSpace(Method):
             device=str(self.device),
         )
 
-    @classmethod
-    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
-        """This method around the network of the authors' shape space (``ModelParameters/N.pth``).
+    def load_weights(self, path: str | Path) -> None:
+        """Take the network of the authors' shape space (``ModelParameters/N.pth``), or a checkpoint of our own.
 
         Raises:
-            CheckpointError: if the file holds another network.
+            CheckpointError: if the file cannot be read, or holds another network.
         """
         kind, state, found = load_weights(path)
-        if kind != "igr_authors" or found["d_in"] != 3 or not found["latent"]:
+        if kind == "lightning":
+            self.on_load_checkpoint({"state_dict": state})
+            load_state(self, state, path)
+        elif kind == "igr_authors" and found["d_in"] == 3 and found["latent"]:
+            self.net, self.codes, self.latent = MLP(**found), None, found["latent"]
+            load_state(self.net, state, path)
+        else:
             raise CheckpointError(
                 f"'{path}' does not hold the authors' network with latent codes.",
                 "Use method=igr for the network of one shape.",
             )
-        method = cls(**{"width": found["widths"], "skip": found["skip"], "latent": found["latent"], **changes})
-        method.net.load_state_dict(state)
-        return method
 
 
 class _frozen:  # noqa: N801 - reads as a word: with _frozen(net)

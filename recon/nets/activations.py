@@ -1,4 +1,4 @@
-"""Activations with what the explicit input gradient needs of them: value, slope and second derivative in closed form."""
+"""Activations, and what the explicit input gradient needs of them: slope and second derivative in closed form."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from recon.errors import ConfigError
-from recon.nets.activations import Activation, LeakyReLU, Softplus
+from recon.nets.activations import Activation, Softplus
 from recon.nets.value_gradient import Field, Layer
 
 Layout = Literal["features_first", "position_first"]
@@ -108,14 +107,3 @@ def _he(linear: nn.Linear, top: bool) -> None:
     else:
         nn.init.normal_(linear.weight, 0.0, math.sqrt(2 / linear.in_features))
     nn.init.zeros_(linear.bias)
-
-
-def nnabla_mlp(width: int = 512, latent: int = 0, activation: Activation | None = None) -> MLP:
-    """The nnabla example's network: seven hidden layers, leaky ReLU of slope 0.1, skip at the fourth."""
-    return MLP(
-        widths=(width,) * 7,
-        latent=latent,
-        activation=activation or LeakyReLU(0.1),
-        layout="position_first",
-        initialization="he",
-    )

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from recon.nets.activations import Activation
 
-
 PARTS = ("hidden", "position", "bias")
 
 
@@ -135,7 +134,7 @@ def _regroup(parts: Sequence[Tensor]) -> list[Layer]:
 
 
 class _Sums:
-    """The loss's derivatives by the parts of all layers, summed up in the parts' own type; unwanted ones cost nothing."""
+    """The loss's derivatives by the parts of all layers, in the parts' own type; unwanted ones cost nothing."""
 
     def __init__(self, layers: list[Layer], wanted: Sequence[bool]) -> None:
         self.layers = layers

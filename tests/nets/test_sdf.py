@@ -7,7 +7,8 @@ import torch
 
 from recon.errors import ConfigError
 from recon.nets.activations import LeakyReLU, Sine, Softplus
-from recon.nets.sdf import MLP, nnabla_mlp
+from recon.nets.fields import build_field
+from recon.nets.sdf import MLP
 from recon.nets.siren import Siren
 from recon.nets.value_gradient import Field
 
@@ -20,8 +21,8 @@ def _nets() -> dict[str, tuple[Field, int]]:
         "authors 2-D": (MLP(d_in=2, **authors), 0),
         "authors with codes": (MLP(latent=5, **authors), 5),
         "two skips": (MLP(widths=(16, 20, 18, 16), skip=(1, 3)), 0),
-        "nnabla": (nnabla_mlp(24), 0),
-        "nnabla with codes": (nnabla_mlp(24, latent=4, activation=Softplus()), 4),
+        "nnabla": (build_field("nnabla", (24,) * 7, activation="leaky_relu"), 0),
+        "nnabla with codes": (MLP(widths=(24,) * 7, latent=4, layout="position_first", initialization="he"), 4),
         "siren": (Siren(width=16, depth=3), 0),
     }
     for net, _ in nets.values():
@@ -114,10 +115,10 @@ def test_slope_and_bend_are_the_derivatives(act: object) -> None:
 def test_geometric_initialisation_is_about_a_sphere() -> None:
     torch.manual_seed(1)
     net = MLP()
-    directions = torch.nn.functional.normalize(torch.randn(300, 3), dim=1)
-    radii = torch.linspace(0.3, 1.9, 81)
+    directions = torch.nn.functional.normalize(torch.randn(100, 3), dim=1)
+    radii = torch.linspace(0.3, 1.9, 41)
     with torch.no_grad():
-        signs = net((directions[:, None] * radii[:, None]).reshape(-1, 3)).view(300, -1) > 0
+        signs = net((directions[:, None] * radii[:, None]).reshape(-1, 3)).view(100, -1) > 0
         assert net(torch.zeros(1, 3)) < 0
     crossings = (signs[:, 1:] != signs[:, :-1]).sum(1)
     assert (crossings == 1).all()
@@ -126,7 +127,7 @@ def test_geometric_initialisation_is_about_a_sphere() -> None:
 
 def test_nnabla_initialisation_has_the_published_spreads() -> None:
     torch.manual_seed(0)
-    net = nnabla_mlp(256)
+    net = build_field("nnabla", (256,) * 7, activation="leaky_relu")
     assert net.lin1.weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.02)
     assert net.lin0.weight.std().item() == pytest.approx((2 / 3) ** 0.5, rel=0.1)
     bound = (6 / 257) ** 0.5
@@ -138,3 +139,8 @@ def test_nnabla_initialisation_has_the_published_spreads() -> None:
 def test_an_impossible_skip_is_refused() -> None:
     with pytest.raises(ConfigError, match="skip"):
         MLP(widths=(8, 8), skip=(2,))
+
+
+def test_the_sine_belongs_to_siren() -> None:
+    with pytest.raises(ConfigError, match="siren"):
+        build_field("authors", activation="sine")

