@@ -74,6 +74,7 @@ class Shapes(ReconDataModule):
         self.samples, self.normals, self.resolution = samples, normals, resolution
         self.noise, self.normal_noise, self.outliers = noise, normal_noise, outliers
         self.uneven, self.missing = uneven, missing
+        self._scans: dict[str, Cloud] = {}
 
     @property
     def gives(self) -> tuple[type, ...]:
@@ -114,6 +115,12 @@ class Shapes(ReconDataModule):
 
     def scan(self, name: str) -> Cloud:
         """Points with normals on the true mesh of a shape, with all defects that were asked for."""
+        # Kept, about a megabyte each: training comes back to them every epoch.
+        if name not in self._scans:
+            self._scans[name] = self._scan(name)
+        return self._scans[name]
+
+    def _scan(self, name: str) -> Cloud:
         mesh = self.mesh(name)
         rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         strays = round(self.outliers * self.samples)
