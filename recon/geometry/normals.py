@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recon.geometry import orientation
 from recon.geometry.neighbours import Neighbours
 from recon.geometry.noise import estimate_noise
-from recon.geometry.orientation import orient
 
 SIZES = (8, 10, 14, 20, 28, 40, 56, 80, 113, 160, 226, 320, 452, 640)
 PROBES = 500
@@ -38,22 +38,22 @@ class NormalEstimate:
     warnings: tuple[str, ...] = ()
 
 
-def estimate_normals(points: np.ndarray, k: int | None = None, signed: bool = True, seed: int = 0) -> NormalEstimate:
+def estimate_normals(points: np.ndarray, k: int | None = None, orient: bool = True, seed: int = 0) -> NormalEstimate:
     """Normals of a cloud: axes by PCA, signs by `recon.geometry.orientation.orient`.
 
     Args:
         points: (N, 3), any unit.
         k: neighbours a point; None finds a size (`choose_k`).
-        signed: give them consistent, outward signs.
+        orient: give them consistent, outward signs.
         seed: of all choices.
     """
     neighbours = Neighbours(points)
     noise = estimate_noise(neighbours, seed=seed)
     size = choose_k(neighbours, noise, seed=seed) if k is None else min(k, len(neighbours))
     axes = pca_normals(neighbours, size)
-    if not signed:
+    if not orient:
         return NormalEstimate(axes, size, float("nan"), noise)
-    signed = orient(points, axes, neighbours=neighbours, seed=seed)
+    signed = orientation.orient(points, axes, neighbours=neighbours, seed=seed)
     return NormalEstimate(signed.normals, size, signed.score, noise, signed.warnings)
 
 
