@@ -25,11 +25,10 @@ _DISTANCE = np.sqrt(_PARITY).astype(np.float32) / 2
 
 def coarse_to_fine(evaluator: Evaluator) -> Blocks:
     """All blocks of the grid that hold surface, with every node next to a sign change evaluated."""
-    grid = evaluator.grid
     blocks = _bounded(evaluator) if evaluator.is_bounded else _refined(evaluator)
     if evaluator.is_lattice:
         blocks.agree()
-    _complete(blocks, evaluator, grid)
+    _complete(blocks, evaluator)
     return blocks
 
 
@@ -103,11 +102,11 @@ def _refined(evaluator: Evaluator) -> Blocks:
     stride //= 2
     coords = _places(_shape(grid, stride))
     values = np.stack([coarse[tuple(slice(HALF * c, HALF * c + HALF + 1) for c in place)] for place in coords])
+    keep = suspicious(values, slope * 2 * stride * grid.spacing).any(axis=(1, 2, 3))
+    coords, values = coords[keep], values[keep]
     known = np.ones(values.shape, dtype=bool)
     while True:
-        reach = np.float32(slope * 2 * stride * grid.spacing)
-        keep = suspicious(values, reach)
-        blocks = _expanded(evaluator, coords[keep], values[keep], known[keep], reach, stride)
+        blocks = _expanded(evaluator, coords, values, known, slope * 2 * stride * grid.spacing, stride)
         if stride == 1:
             return blocks
         coords, values, known = _halved(blocks, slope * stride * grid.spacing)
@@ -138,36 +137,41 @@ def _steepest(values: np.ndarray, spacing: float) -> float:
     return float(usable.max()) if usable.size else 0.0
 
 
-def suspicious(values: np.ndarray, reach: np.float32) -> np.ndarray:
-    """Which cubes of nodes have a cell that may hold surface.
+def suspicious(values: np.ndarray, reach: float) -> np.ndarray:
+    """Which cells of closed blocks may hold surface.
 
     Args:
         values: (n, k, k, k) values or signed bounds.
         reach: how much the field can change along the side of a cell.
 
     Returns:
-        (n,) bool: False where each point of each cell is certain, by its nearest corner (at most half a diagonal
-        away) or by any one corner (at most a whole diagonal away), and no cell has both signs.
+        (n, k-1, k-1, k-1) bool: False where each point of the cell is certain, by its nearest corner (at most half a
+        diagonal away) or by any one corner (at most a whole diagonal away), and the corners have one sign.
     """
-    near, far = np.abs(values), np.abs(values)
-    low, high = values, values
+    size, inside = np.abs(values), values < 0
+    half = np.float32(reach * 3**0.5 / 2)
+    close, near = size <= half, size <= 2 * half
+    some, every = inside, inside
     for axis in (1, 2, 3):
-        near, far = _pairs(np.minimum, near, axis), _pairs(np.maximum, far, axis)
-        low, high = _pairs(np.minimum, low, axis), _pairs(np.maximum, high, axis)
-    diagonal = reach * np.float32(3**0.5)
-    open_ = ((near <= diagonal / 2) & (far <= diagonal)) | ((low < 0) & (high >= 0))
-    return open_.any(axis=(1, 2, 3))
+        close, near = _pairs(np.logical_or, close, axis), _pairs(np.logical_and, near, axis)
+        some, every = _pairs(np.logical_or, some, axis), _pairs(np.logical_and, every, axis)
+    return np.asarray((close & near) | (some & ~every))
 
 
 def _pairs(combine: np.ufunc, values: np.ndarray, axis: int) -> np.ndarray:
-    first = [slice(None)] * 4
-    second = [slice(None)] * 4
+    """Combine each node with the next along an axis."""
+    first, second = _neighbours(axis)
+    return combine(values[first], values[second])
+
+
+def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    first, second = [slice(None)] * 4, [slice(None)] * 4
     first[axis], second[axis] = slice(None, -1), slice(1, None)
-    return combine(values[tuple(first)], values[tuple(second)])
+    return tuple(first), tuple(second)
 
 
 def _expanded(
-    evaluator: Evaluator, coords: np.ndarray, coarse: np.ndarray, known: np.ndarray, reach: np.float32, stride: int
+    evaluator: Evaluator, coords: np.ndarray, coarse: np.ndarray, known: np.ndarray, reach: float, stride: int
 ) -> Blocks:
     """Blocks of half the cell size: coarse nodes taken over, nodes in between bounded or evaluated."""
     shape = (len(coords), NODES, NODES, NODES)
@@ -188,7 +192,7 @@ def _expanded(
     return blocks
 
 
-def bounds(coarse: np.ndarray, reach: np.float32) -> np.ndarray:
+def bounds(coarse: np.ndarray, reach: float) -> np.ndarray:
     """Signed lower bounds of a field's distance from zero at twice as many nodes; 0 where the sign is open.
 
     Args:
@@ -211,7 +215,7 @@ def bounds(coarse: np.ndarray, reach: np.float32) -> np.ndarray:
         index[axis] = slice(1, None, 2)
         wide[tuple(index)] = np.where(np.abs(first) >= np.abs(second), first, second)
         coarse = wide
-    return np.copysign(np.maximum(np.abs(coarse) - reach * _DISTANCE, 0), coarse)
+    return np.copysign(np.maximum(np.abs(coarse) - np.float32(reach) * _DISTANCE, 0), coarse)
 
 
 def _evaluate(
@@ -223,7 +227,8 @@ def _evaluate(
     if not len(nodes):
         return np.zeros(0, dtype=np.int64)
     _, y, z = (SIDE * n + 1 for n in blocks.shape)
-    key = np.unique((nodes[:, 0] * y + nodes[:, 1]) * z + nodes[:, 2])
+    key = np.sort((nodes[:, 0] * y + nodes[:, 1]) * z + nodes[:, 2])
+    key = key[np.diff(key, prepend=-1) > 0]
     nodes = np.stack([key // (y * z), key // z % y, key % z], axis=1)
     return blocks.write(nodes, evaluator.nodes(nodes * stride))
 
@@ -231,19 +236,20 @@ def _evaluate(
 def _halved(blocks: Blocks, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The suspicious octants of all blocks: places, values and what is known of them, (n, 5, 5, 5)."""
     coords, values, known = [], [], []
-    for corner in product((0, 1), repeat=3):
-        part = (slice(None), *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))
-        for batch in blocks.batches():
-            keep = batch[suspicious(blocks.values[batch][part], np.float32(reach))]
+    for batch in blocks.batches():
+        open_ = suspicious(blocks.values[batch], reach).reshape(-1, 2, HALF, 2, HALF, 2, HALF).any(axis=(2, 4, 6))
+        for corner in product((0, 1), repeat=3):
+            keep = batch[open_[:, corner[0], corner[1], corner[2]]]
+            part = (keep, *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))
             coords.append(2 * blocks.coords[keep].astype(np.int64) + corner)
-            values.append(blocks.values[keep][part])
-            known.append(blocks.known[keep][part])
+            values.append(blocks.values[part])
+            known.append(blocks.known[part])
     if not coords:
         return np.zeros((0, 3), dtype=np.int64), np.zeros((0, 5, 5, 5), dtype=np.float32), np.zeros((0, 5, 5, 5), bool)
     return np.concatenate(coords), np.concatenate(values), np.concatenate(known)
 
 
-def _complete(blocks: Blocks, evaluator: Evaluator, grid: Grid) -> None:
+def _complete(blocks: Blocks, evaluator: Evaluator) -> None:
     """Evaluate nodes next to sign changes and follow sign changes into missing blocks, until nothing is left."""
     recent = np.arange(len(blocks))
     while len(recent):
@@ -274,8 +280,7 @@ def _ends(values: np.ndarray) -> np.ndarray:
     ends = np.zeros(values.shape, dtype=bool)
     for axis in (1, 2, 3):
         crossed = _pairs(np.not_equal, inside, axis)
-        first, second = [slice(None)] * 4, [slice(None)] * 4
-        first[axis], second[axis] = slice(None, -1), slice(1, None)
-        ends[tuple(first)] |= crossed
-        ends[tuple(second)] |= crossed
+        first, second = _neighbours(axis)
+        ends[first] |= crossed
+        ends[second] |= crossed
     return ends

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recon.geometry.extraction import Grid
-from recon.geometry.marching_tables import CENTRE, EDGES, FACES, Tables, tables
+from recon.geometry.marching_tables import EDGES, FACES, Tables, tables
 
 MARGIN = 1e-4
 """Vertices keep this distance (in cells) from nodes, so that zeros at nodes do not make vertices coincide."""
@@ -91,7 +91,7 @@ def _cubes(values: np.ndarray, origins: np.ndarray, grid: Grid) -> _Cubes:
     upper = np.minimum(np.array([x, y, z]) - 1, np.array(grid.cells) - origins).astype(np.int32)
     place = origins.astype(np.int32).take(block, axis=0) + local
     upper = upper.take(block, axis=0)
-    if (origins + (x - 1, y - 1, z - 1) > grid.cells).any():
+    if (origins + np.array([x, y, z]) - 1 > grid.cells).any():
         inside = np.flatnonzero((local <= upper).all(axis=1))
         node, case, place, local, upper = (a.take(inside, axis=0) for a in (node, case, place, local, upper))
     return _Cubes(node, place, local == 0, local == upper, case)

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from recon.errors import ConfigError
 from recon.geometry.blocks import SIDE
-from recon.geometry.cleanup import Triangles, by_area, components, keep_faces, largest, mean_spacing, simplify
-from recon.geometry.cleanup import supported, within
+from recon.geometry.cleanup import (
+    Triangles,
+    by_area,
+    components,
+    keep_faces,
+    largest,
+    mean_spacing,
+    simplify,
+    supported,
+    within,
+)
 from recon.geometry.coarse_to_fine import all_blocks, coarse_to_fine
 from recon.geometry.dense import slabs
 from recon.geometry.evaluation import Evaluator, Progress
