@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -142,11 +143,16 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _named(files: list[Path]) -> dict[str, Path]:
-    """Files by a name fit for a folder: the stem where it is the only one, else more of the path, else a number."""
-    stems = [f.stem for f in files]
-    longer = [f"{f.parent.name}_{f.stem}" for f in files]
+    """Files by a name fit for a folder: the stem where no other file has it, else as much more as is needed."""
+    choices = [
+        [f.stem for f in files],
+        [f.name.replace(".", "_") for f in files],
+        [f"{f.parent.name}_{f.stem}" for f in files],
+        [f"{f.stem}_{number}" for number, f in enumerate(files)],
+    ]
+    counts = [Counter(names) for names in choices]
     named: dict[str, Path] = {}
-    for file, stem, long in zip(files, stems, longer, strict=True):
-        name = stem if stems.count(stem) == 1 else long if longer.count(long) == 1 else f"{long}_{len(named)}"
-        named[name] = file
+    for i, file in enumerate(files):
+        fit = (names[i] for names, count in zip(choices, counts, strict=True) if count[names[i]] == 1)
+        named[next(name for name in fit if name not in named)] = file
     return named

@@ -41,6 +41,8 @@ def test_folder_glob_and_list(tmp_path):
     (tmp_path / "list.txt").write_text("# scans\na.ply\n\nsub/c.npy\n")
     assert Own(input=str(tmp_path)).names() == ["a", "b"]
     assert Own(input=f"{tmp_path}/**/*.xyz").names() == [f"{tmp_path.name}_b", "sub_b"]
+    write_cloud(tmp_path / "sub/b.ply", scan())
+    assert Own(input=f"{tmp_path}/sub").names() == ["b_ply", "b_xyz", "c"]
     listed = Own(input=f"@{tmp_path}/list.txt")
     assert listed.names() == ["a", "c"]
     assert [listed.load(n).index for n in listed.names()] == [0, 1]
