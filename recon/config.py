@@ -40,7 +40,6 @@ class Settings:
     weights: str | None = None
     methods: list[str] = field(default_factory=list)
     protocol: str = "recon"
-    metric_samples: int = 100_000
     resolution: int = 256
     seed: int = 0
     report: bool = True

@@ -31,7 +31,9 @@ def explained(error: Exception, line: CommandLine, conf: str) -> ReconError:
     wrong = re.search(r"Value '(.*?)' of type '\w+' could not be converted to (\w+)", text)
     if wrong:
         key = re.search(r"full_key: (\S+)", text)
-        kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}.get(wrong.group(2), "text")
+        kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}.get(
+            wrong.group(2), "text"
+        )
         return ConfigError(f"{key.group(1) if key else 'an option'}={wrong.group(1)}: this should be {kind}.", _HELP)
     group = re.search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
     return ConfigError(_first_line(str(error)), f"{group.group(1)} is no group. {_HELP}" if group else _HELP)

@@ -14,7 +14,6 @@ from recon.arguments import key_of
 from recon.cli import conf_folder
 from recon.data.base import ReconDataModule
 from recon.errors import ConfigError, ReconError, did_you_mean
-from recon.tasks import build
 from recon.tasks.finish import finish_comparison
 from recon.tasks.folder import RunFolder
 from recon.tasks.scenes import Result, failed, process

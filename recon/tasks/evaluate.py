@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from recon.errors import ConfigError, did_you_mean
 from recon.io.clouds import read_geometry
-from recon.metrics.protocols import PROTOCOLS
+from recon.metrics.protocols import evaluate
 from recon.tasks import build
 from recon.tasks.finish import show_rows, write_rows
 from recon.tasks.folder import RunFolder
@@ -14,10 +13,8 @@ from recon.tasks.folder import RunFolder
 
 def run(cfg: DictConfig, folder: RunFolder) -> float | None:
     """Score ``pred`` against ``truth`` by the protocol asked for."""
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol={cfg.protocol}: there is no such one.", did_you_mean(cfg.protocol, PROTOCOLS))
     pred, truth = build.existing(cfg.pred, "pred"), build.existing(cfg.truth, "truth")
-    scores = PROTOCOLS[cfg.protocol](read_geometry(pred), read_geometry(truth), cfg.metric_samples, cfg.seed)
+    scores = evaluate(read_geometry(pred), read_geometry(truth), cfg.protocol, cfg.seed)
     folder.record(cfg)
     rows = [{"scene": pred.name, **scores}]
     write_rows(folder, rows)

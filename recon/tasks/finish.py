@@ -1,2 +1,113 @@
-def finish(*a, **k): ...
-def write_report(*a): ...
+"""What every verb ends with: the table of metrics, and where everything lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from recon.io.files import write_csv, write_text
+from recon.metrics.table import ResultTable
+from recon.report.tables import Column, Table
+from recon.tasks.folder import RunFolder
+from recon.tasks.pages import comparison_page, run_page
+from recon.tasks.scenes import Result
+from recon.tasks.start import console
+
+Row = dict[str, Any]
+SHOWN = (
+    Column("chamfer_l1_exact", "CD", better="min"),
+    Column("normal_consistency", "NC", better="max"),
+    Column("fscore_1pct_exact", "F@1%", better="max"),
+    Column("iou", "IoU", better="max"),
+    Column("scan_to_mesh_mean", "scan", better="min"),
+    Column("faces"),
+    Column("seconds", "time", "s", "min"),
+    Column("cpu_seconds", "CPU", "s", "min"),
+    Column("peak_mib", "memory", "MiB", "min"),
+)
+LEGEND = (
+    "CD: Chamfer L1, exact, in the data's unit. NC: normal consistency. F@1%: F-score at 1 % of the longest side. "
+    "scan: mean distance from the input to the mesh."
+)
+
+
+def finish(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], output: Path | None = None) -> None:
+    """Write and show the metrics of some scenes, write the report, and say where the meshes are."""
+    rows = [result.row for result in results]
+    write_rows(folder, rows)
+    show_rows(rows, "")
+    for result in results:
+        console().print(f"mesh     {output if output and len(results) == 1 else result.file}")
+    if cfg.report:
+        console().print(f"report   {write_report(cfg, folder, results)}")
+    console().print(f"run      {folder.path}")
+
+
+def write_rows(folder: RunFolder, rows: Sequence[Row]) -> None:
+    """One row an item (metrics.csv, parquet where it is installed) and means that count what they leave out."""
+    table = _result_table(rows)
+    table.write(folder.path)
+
+
+def _result_table(rows: Sequence[Row]) -> ResultTable:
+    table = ResultTable()
+    for row in rows:
+        numbers = {k: v for k, v in row.items() if k not in ("scene", "category", "status")}
+        table.add(str(row["scene"]), numbers, str(row.get("category", "")), str(row.get("status", "ok")))
+    return table
+
+
+def show_rows(rows: Sequence[Row], title: str) -> None:
+    """What matters most, on the terminal: one scene as a list, several as a table; metrics.csv has everything."""
+    if len(rows) > 1:
+        console().print(Table([*rows, *means(rows)], columns(rows), title, LEGEND).rich())
+        return
+    for key, value in rows[0].items():
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        if value not in (None, "") and not (isinstance(value, float) and math.isnan(value)):
+            console().print(f"{key:<28} {text}")
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """Names first, then the scores that are there and the costs; for protocols with names of their own, all of them."""
+    names = [Column(k) for k in ("method", "scene", "n_items", "n_empty", "n_missing", "error") if _present(rows, k)]
+    found = [c for c in SHOWN if _present(rows, c.key)]
+    if any(_present(rows, c.key) for c in SHOWN[:4]):
+        return names + found
+    known = {c.key for c in SHOWN}
+    others = [k for row in rows for k, v in row.items() if isinstance(v, float) and k not in known]
+    return [*names, *(Column.guess(k) for k in dict.fromkeys(others)), *found]
+
+
+def means(rows: Sequence[Row]) -> list[Row]:
+    """Mean rows for the terminal; each says how many items it is of, and how many of those gave no mesh."""
+    found = [m for m in _result_table(rows).means() if m["statistic"] != "count"]
+    names = {"mean": "mean of", "class_mean": "mean of classes of"}
+    return [m | {"scene": f"{names[m['statistic']]} {m['category']}"} for m in found]
+
+
+def _present(rows: Sequence[Row], key: str) -> bool:
+    return any(r.get(key) not in (None, "") for r in rows)
+
+
+def finish_comparison(
+    cfg: DictConfig, folder: RunFolder, rows: list[Row], results: dict[tuple[str, str], Result]
+) -> None:
+    """One table of all methods on all scenes, as md, csv and html, and on the terminal."""
+    table = Table(rows, columns(rows), "Methods compared", LEGEND)
+    write_text(folder.path / "comparison.md", table.markdown())
+    write_csv(folder.path / "comparison.csv", rows)
+    page = comparison_page(cfg, folder, table, results)
+    console().print(table.rich())
+    console().print(f"tables   {folder.path}/comparison.md, comparison.csv, {page.name}")
+
+
+def write_report(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], histories: Sequence[Path] = ()) -> Path:
+    """The report.html of a run."""
+    rows = [result.row for result in results]
+    table = Table(rows, columns(rows), caption=LEGEND) if rows else None
+    return run_page(cfg, folder, results, table, [*histories, *(r.history for r in results if r.history)])

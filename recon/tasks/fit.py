@@ -140,7 +140,11 @@ def _validation(options: dict[str, Any], method: Method) -> dict[str, Any]:
 def _callbacks(cfg: DictConfig, method: Method, folder: Path) -> list[Callback]:
     metric, mode = method.monitor
     every = int(cfg.checkpoint.every)
-    plain: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "save_weights_only": False}
+    plain: dict[str, Any] = {
+        "dirpath": folder / "checkpoints",
+        "enable_version_counter": False,
+        "save_weights_only": False,
+    }
     last = ModelCheckpoint(filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, **plain)
     kept: list[Callback] = [last]
     if method.validates:

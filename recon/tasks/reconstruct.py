@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from recon.errors import ConfigError
-from recon.io.meshes import MESH_SUFFIXES, write_mesh
+from recon.io.meshes import WRITERS, write_mesh
 from recon.tasks.finish import finish
 from recon.tasks.folder import RunFolder
 from recon.tasks.scenes import Result, process
@@ -35,10 +35,10 @@ def _checked_output(output: str | None, count: int) -> Path | None:
         raise ConfigError(
             f"output={output}: there are {count} inputs, but this names one file.", "Name a folder: output=meshes/"
         )
-    if (count == 1 and path.suffix.lower() not in MESH_SUFFIXES) and not path.is_dir():
+    if (count == 1 and path.suffix.lower() not in WRITERS) and not path.is_dir():
         raise ConfigError(
             f"output={output}: '{path.suffix}' is no mesh format that can be written.",
-            f"Known: {', '.join(sorted(MESH_SUFFIXES))}.",
+            f"Known: {', '.join(sorted(WRITERS))}.",
         )
     return path
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from recon.errors import CheckpointError, ReconError
 from recon.geometry.surface import Extraction
 from recon.io.meshes import write_mesh
-from recon.metrics.protocols import PROTOCOLS
+from recon.metrics.protocols import evaluate, status
 from recon.metrics.scan import scan_to_mesh
 from recon.observations import Points, Scene, Truth
 from recon.tasks import build
@@ -124,11 +124,12 @@ def trained(cfg: DictConfig, folder: RunFolder) -> Method:
 
 def scores(cfg: DictConfig, scene: Scene, extraction: Extraction) -> dict[str, Any]:
     """Metrics against the truth where it is known, and how well the mesh explains the input in any case."""
-    row: dict[str, Any] = {"faces": len(extraction.mesh.faces), "components": extraction.components}
+    row: dict[str, Any] = {"status": status(extraction.mesh)}
+    row |= {"faces": len(extraction.mesh.faces), "components": extraction.components}
     if isinstance(scene.observation, Points):
         row |= scan_to_mesh(scene.observation.to_cloud(), extraction.mesh)
     if isinstance(scene.target, Truth):
-        row |= PROTOCOLS[cfg.protocol](extraction.mesh, scene.target.surface, cfg.metric_samples, cfg.seed)
+        row |= evaluate(extraction.mesh, scene.target.surface, cfg.protocol, cfg.seed)
     return row
 
 
@@ -139,4 +140,4 @@ def _one_each(cfg: DictConfig) -> bool:
 
 def failed(name: str, error: ReconError) -> dict[str, Any]:
     """The row of a scene that gave no mesh: it counts, and says why."""
-    return {"scene": name, "error": error.what}
+    return {"scene": name, "status": "missing", "error": error.what}

@@ -46,6 +46,11 @@ def _quiet() -> None:
     """Lightning's advertisements and its advice on loaders that hold one number are no news to a user."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    unwanted = ("does not have many workers", "Your `IterableDataset` has `__len__`", "Checkpoint directory", "LeafSpec")
+    unwanted = (
+        "does not have many workers",
+        "Your `IterableDataset` has `__len__`",
+        "Checkpoint directory",
+        "LeafSpec",
+    )
     for text in (*unwanted, "is smaller than the logging interval"):
         warnings.filterwarnings("ignore", f".*{text}.*")

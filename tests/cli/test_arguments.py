@@ -9,7 +9,23 @@ from omegaconf import OmegaConf
 from recon.arguments import parse, quoted, quoted_override, unquoted, with_defaults, with_recorded
 from recon.errors import CheckpointError, ConfigError
 
-AWKWARD = ["a b", "a{b}", "a=b", "it's", "ü#(x)", "a\\'b", "a\\", "${x}", "a,b", "[x]", "tab\t", "\\\\'", "a~b", "50%", 'say "x"']
+AWKWARD = [
+    "a b",
+    "a{b}",
+    "a=b",
+    "it's",
+    "ü#(x)",
+    "a\\'b",
+    "a\\",
+    "${x}",
+    "a,b",
+    "[x]",
+    "tab\t",
+    "\\\\'",
+    "a~b",
+    "50%",
+    'say "x"',
+]
 
 
 @pytest.mark.parametrize("path", AWKWARD)

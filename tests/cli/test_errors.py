@@ -22,13 +22,25 @@ def here(tmp_path, monkeypatch):
 
 CASES = {
     "unknown verb": (["reconstrct", "input=scan.xyz"], ["reconstrct", "reconstruct"]),
-    "unknown option of a method": (["reconstruct", "method=igr", "input=scan.xyz", "method.widht=64"], ["method.widht", "width"]),
+    "unknown option of a method": (
+        ["reconstruct", "method=igr", "input=scan.xyz", "method.widht=64"],
+        ["method.widht", "width"],
+    ),
     "unknown setting": (["reconstruct", "input=scan.xyz", "resolutoin=64"], ["resolutoin", "resolution"]),
     "unknown method": (["reconstruct", "method=igrr", "input=scan.xyz"], ["method=igrr", "igr"]),
     "unknown dataset": (["train", "method=igr", "data=shape"], ["data=shape", "shapes"]),
-    "wrong type of a setting": (["reconstruct", "input=scan.xyz", "resolution=abc"], ["resolution=abc", "whole number"]),
-    "wrong type of a method's option": (["reconstruct", "method=igr", "input=scan.xyz", "method.width=wide"], ["method.width"]),
-    "value outside a choice": (["reconstruct", "method=igr", "input=scan.xyz", "method.normals=maybe"], ["given", "estimate"]),
+    "wrong type of a setting": (
+        ["reconstruct", "input=scan.xyz", "resolution=abc"],
+        ["resolution=abc", "whole number"],
+    ),
+    "wrong type of a method's option": (
+        ["reconstruct", "method=igr", "input=scan.xyz", "method.width=wide"],
+        ["method.width"],
+    ),
+    "value outside a choice": (
+        ["reconstruct", "method=igr", "input=scan.xyz", "method.normals=maybe"],
+        ["given", "estimate"],
+    ),
     "missing file": (["reconstruct", "input=nowhere.ply"], ["nowhere.ply"]),
     "missing prediction": (["evaluate", "pred=nowhere.ply", "truth=scan.xyz"], ["pred=nowhere.ply"]),
     "no prediction": (["evaluate", "truth=scan.xyz"], ["pred="]),

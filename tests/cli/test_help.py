@@ -27,7 +27,8 @@ def test_help_on_a_method_shows_its_commented_options(capsys):
 @pytest.mark.slow
 def test_help_imports_neither_torch_nor_lightning():
     root = Path(__file__).parents[2]
-    code = "import sys; from recon.cli import main; main(['--help']); print(sorted({'torch', 'pytorch_lightning', 'hydra'} & set(sys.modules)))"
+    names = "{'torch', 'pytorch_lightning', 'hydra'}"
+    code = f"import sys; from recon.cli import main; main(['--help']); print(sorted({names} & set(sys.modules)))"
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")

@@ -1,0 +1,121 @@
+"""The report of a run and the page of a comparison, composed of the parts in `recon.report`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from recon.io.types import Cloud
+from recon.observations import Points, Truth
+from recon.report.curves import Curve, from_history
+from recon.report.errormap import ErrorMap, vertex_errors
+from recon.report.html import Report
+from recon.report.previews import Panel
+from recon.report.sections import Section, curves_section, previews_section, table_section, viewer_section
+from recon.report.tables import Table
+from recon.tasks.folder import RunFolder
+from recon.tasks.scenes import Result
+
+SHOWN_SCENES = 8  # a page with hundreds of meshes opens nowhere
+
+
+def run_page(
+    cfg: DictConfig, folder: RunFolder, results: Sequence[Result], table: Table | None, histories: Sequence[Path]
+) -> Path:
+    """Write report.html: metrics, curves, previews, a 3D view, and the command that repeats the run."""
+    sections = [table_section("Metrics", table)] if table is not None else []
+    for result in results[:SHOWN_SCENES]:
+        sections += scene_sections(result)
+    for home in histories[:SHOWN_SCENES]:
+        curves = read_curves(home)
+        sections += [curves_section(curves, f"Curves: {home.name}")] if curves else []
+    report = Report(
+        title=str(cfg.label),
+        command=folder.command(),
+        config_yaml=OmegaConf.to_yaml(cfg),
+        sections=sections,
+        subtitle=f"{folder.verb}, {folder.path.name}",
+        facts=facts(results),
+        warnings=[f"{r.scene.observation.name}: {w}" for r in results for w in r.warnings] + _left_out(results),
+    )
+    return report.write(folder.path / "report.html")
+
+
+def scene_sections(result: Result) -> list[Section]:
+    """Pictures from four sides (input, mesh, mesh in the colours of its errors) and the 3D view."""
+    name, mesh = result.scene.observation.name, result.extraction.mesh
+    cloud = result.scene.observation.to_cloud() if isinstance(result.scene.observation, Points) else None
+    truth = result.scene.target.surface if isinstance(result.scene.target, Truth) else None
+    reference, against = (truth, "truth") if truth is not None else (cloud, "input")
+    panels = [Panel("Input", cloud)] if cloud is not None else []
+    panels.append(Panel("Mesh", mesh))
+    errors = None
+    if reference is not None and not mesh.is_empty:
+        errors = ErrorMap(vertex_errors(mesh, reference))
+        panels.append(Panel.of_errors(f"Distance to the {against}", mesh, errors))
+    return [
+        previews_section(panels, title=f"{name}: previews"),
+        viewer_section(mesh, errors, _thinned(cloud), title=f"{name}: mesh in 3D"),
+    ]
+
+
+def facts(results: Sequence[Result]) -> dict[str, str]:
+    """The headline figures of a run with one scene, or sums over several."""
+    if not results:
+        return {}
+    found = {"Scenes": str(len(results))} if len(results) > 1 else {}
+    found["Faces"] = f"{sum(len(r.extraction.mesh.faces) for r in results):,}"
+    found["Time"] = f"{sum(float(r.row['seconds']) for r in results):.1f} s"
+    found["Memory"] = f"{max(float(r.row['peak_mib']) for r in results) / 1024:.2f} GiB"
+    distance = results[0].row.get("chamfer_l1_exact")
+    if len(results) == 1 and distance is not None and math.isfinite(distance):
+        found["Chamfer L1"] = f"{distance:.3g}"
+    return found
+
+
+def read_curves(home: Path) -> list[Curve]:
+    """The curves a csv logger left in a fit's folder; a resumed fit has several files."""
+    history: dict[str, tuple[list[float], list[float]]] = {}
+    for file in sorted(home.rglob("metrics.csv")):
+        with file.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                for key, value in row.items():
+                    if value and key not in ("step", "epoch"):
+                        steps, values = history.setdefault(key, ([], []))
+                        steps.append(float(row["step"]))
+                        values.append(float(value))
+    return from_history(history)
+
+
+def comparison_page(cfg: DictConfig, folder: RunFolder, table: Table, results: dict[tuple[str, str], Result]) -> Path:
+    """Write comparison.html: the table, and every method's mesh of a scene side by side."""
+    sections = [table_section("Methods compared", table)]
+    for scene in list(dict.fromkeys(name for _, name in results))[:SHOWN_SCENES]:
+        panels = [Panel(method, r.extraction.mesh) for (method, name), r in results.items() if name == scene]
+        sections.append(previews_section(panels, title=scene))
+    report = Report(
+        title=str(cfg.label),
+        command=folder.command(),
+        config_yaml=OmegaConf.to_yaml(cfg),
+        sections=sections,
+        subtitle=f"compare, {folder.path.name}",
+        warnings=[f"{m} on {s}: {w}" for (m, s), r in results.items() for w in r.warnings],
+    )
+    return report.write(folder.path / "comparison.html")
+
+
+def _left_out(results: Sequence[Result]) -> list[str]:
+    more = len(results) - SHOWN_SCENES
+    return [f"Pictures of {more} more scenes are left out; their meshes lie in meshes/."] if more > 0 else []
+
+
+def _thinned(cloud: Cloud | None, limit: int = 50_000) -> Cloud | None:
+    if cloud is None or len(cloud.points) <= limit:
+        return cloud
+    rows = np.random.default_rng(0).permutation(len(cloud.points))[:limit]
+    return Cloud(cloud.points[rows])
