@@ -68,7 +68,7 @@ class MeshPainter:
         face = hits["primID"]
         share = np.stack([1 - hits["u"] - hits["v"], hits["u"], hits["v"]], axis=1)
         normals = np.einsum("nk,nkd->nd", share, self.corner_normals[face])
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        normals = _unit(normals)
         behind = np.einsum("nd,nd->n", self.face_normals[face], directions) > 0
         normals[behind] *= -1
         if self.colors is None:
@@ -156,8 +156,7 @@ class CloudPainter:
         axes = view.axes(self.stage.up)
         if self.normals is None:
             return _hazed(base, self.points @ axes[2])
-        normals = self.normals @ axes.T
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        normals = _unit(self.normals @ axes.T)
         normals[normals[:, 2] < 0] *= -1  # a cloud has no inside; unoriented normals are lit alike
         return _lit(base, normals, flat=self.colors is not None)
 
@@ -199,17 +198,24 @@ def _half(light: np.ndarray) -> np.ndarray:
     return middle / np.linalg.norm(middle)
 
 
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V, 3) float32 unit vertex normals, means of the faces around weighted by area; 0 where there are none."""
+    corners = vertices[faces]
+    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = [np.bincount(faces.ravel(), area[:, d].repeat(3), minlength=len(vertices)) for d in range(3)]
+    return _unit(np.stack(sums, axis=1))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+
+
 def _soft_normals(vertices: np.ndarray, faces: np.ndarray, given: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Unit face normals (F, 3), and corner normals (F, 3, 3): the vertex's, or the face's own across a crease."""
     corners = vertices[faces]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face_normals = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
-    if given is None:
-        sums = [np.bincount(faces.ravel(), area[:, d].repeat(3), minlength=len(vertices)) for d in range(3)]
-        smooth = np.stack(sums, axis=1)
-    else:
-        smooth = np.nan_to_num(np.asarray(given, dtype=np.float64))
-    smooth = (smooth / np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-20)).astype(np.float32)
+    face_normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    smooth = vertex_normals(vertices, faces) if given is None else _unit(np.nan_to_num(np.asarray(given)))
     soft = smooth[faces]
     sharp = np.einsum("fkd,fd->fk", soft, face_normals) < CREASE
     soft[sharp] = face_normals[np.nonzero(sharp)[0]]

@@ -176,7 +176,7 @@ def _column_cells(values: Sequence[Any], better: str | None) -> list[tuple[str, 
     # One tiny value must not give all others ten decimals: it is the median that decides how many there are.
     decimals = None if whole else min(decimals_for(finite), decimals_for([_median(finite)]) + 2)
     best = None
-    if better and len(values) > 1 and finite:
+    if better and len(finite) > 1:
         best = min(finite) if better == "min" else max(finite)
     return [(_text(v, decimals), _is_number(v) and v == best) for v in values]
 
