@@ -57,7 +57,7 @@ class MeshDistance:
         corners = corners - self._origin
         self._faces = _Faces(corners)
         pieces, owner = _split_long(corners)
-        order = _morton_order(pieces.mean(axis=1))
+        order = morton_order(pieces.mean(axis=1))
         self._owner = owner[order]
         self._levels = _boxes(pieces[order])
         self._centres = cKDTree(pieces[order].mean(axis=1), balanced_tree=False)
@@ -74,7 +74,7 @@ class MeshDistance:
         points = points - self._origin
         result = Nearest(np.zeros(len(points)), np.zeros(len(points), dtype=np.int64), np.zeros((len(points), 3)))
         # Neighbouring queries walk the same boxes, which then lie in the cache.
-        order = _morton_order(points)
+        order = morton_order(points)
         for start in range(0, len(points), CHUNK):
             self._search(points, order[start : start + CHUNK], result)
         return Nearest(result.distance, result.face, result.point + self._origin)
@@ -183,7 +183,7 @@ def _split_long(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         owner = np.concatenate([np.delete(owner, long), owner[long], owner[long]])
 
 
-def _morton_order(points: np.ndarray) -> np.ndarray:
+def morton_order(points: np.ndarray) -> np.ndarray:
     """The order of (N, 3) points along a space-filling Z curve."""
     if len(points) == 0:
         return np.zeros(0, dtype=np.int64)

@@ -25,6 +25,7 @@ Row = dict[str, float]
 Protocol = Callable[[Geometry, Geometry, int], Row]
 
 SAMPLES = 50_000
+ONET_SAMPLES = 100_000
 SHARES = (0.005, 0.01, 0.02)
 
 
@@ -76,7 +77,7 @@ def recon(prediction: Geometry, truth: Geometry, seed: int = 0) -> Row:
     triangles (NaN where the other side is a cloud). ``fscore_1pct`` has a threshold of 1 % of `size`, the longest
     side of the truth's box. Lengths are in the input's unit. `iou` is NaN unless both meshes are watertight.
     """
-    predicted, true = _points_on(prediction, seed), _points_on(truth, seed + 1)
+    predicted, true = _points_on(prediction, SAMPLES, seed), _points_on(truth, SAMPLES, seed + 1)
     size = float(np.ptp(_corners(truth), axis=0).max())
     sampled = F.cloud_distances(predicted.points, true.points, predicted.normals, true.normals)
     row = _scores(sampled, size)
@@ -97,7 +98,7 @@ def onet(prediction: Geometry, truth: Geometry, seed: int = 0) -> Row:
     """
     if isinstance(prediction, Mesh) and prediction.is_empty:
         return dict(_ONET_EMPTY)
-    predicted, true = _points_on(prediction, seed, 100_000), _points_on(truth, seed + 1, 100_000)
+    predicted, true = _points_on(prediction, ONET_SAMPLES, seed), _points_on(truth, ONET_SAMPLES, seed + 1)
     d = F.cloud_distances(predicted.points, true.points, predicted.normals, true.normals)
     cosines = (d.completeness_cosine, d.accuracy_cosine)
     to_prediction, to_truth = (float("nan") if c is None else float(c.mean()) for c in cosines)
@@ -137,7 +138,7 @@ def _corners(geometry: Geometry) -> np.ndarray:
     )
 
 
-def _points_on(geometry: Geometry, seed: int, count: int = SAMPLES) -> Cloud | Samples:
+def _points_on(geometry: Geometry, count: int, seed: int) -> Cloud | Samples:
     if isinstance(geometry, Cloud):
         return geometry
     if geometry.is_empty:

@@ -100,7 +100,7 @@ def test_an_empty_truth_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("place", "what"), enumerate(["prediction", "truth", "prediction's normals", "truth's normals"])
+    ("place", "what"), list(enumerate(["prediction", "truth", "prediction's normals", "truth's normals"]))
 )
 def test_numbers_that_are_not_finite_are_refused(place, what):
     arguments = [PREDICTION.copy(), TRUTH.copy(), PREDICTION.copy(), TRUTH.copy()]
