@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recon import arguments
-from recon.arguments import VERBS, CommandLine
+from recon.arguments import CommandLine
+from recon.conf import conf_folder
 from recon.errors import ReconError
 from recon.help import help_text
 
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _PROCESS_GROUP_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-
-
-def conf_folder() -> Path:
-    """A checkout's `conf/` if there is one, else the one in the installed package."""
-    package = Path(__file__).parent
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -138,5 +131,3 @@ def _process_group() -> Iterator[None]:
         for key in set(_PROCESS_GROUP_VARIABLES) - inherited:
             os.environ.pop(key, None)
 
-
-__all__ = ["VERBS", "conf_folder", "main"]

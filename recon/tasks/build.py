@@ -9,7 +9,7 @@ import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from recon.cli import conf_folder
+from recon.conf import choices, conf_folder
 from recon.config import check
 from recon.errors import ConfigError
 from recon.geometry.surface import MeshOptions
@@ -27,8 +27,7 @@ def build(node: DictConfig | None, group: str) -> Any:
         ConfigError: if the group was left out, or a value is wrong.
     """
     if node is None:
-        known = ", ".join(sorted(p.stem for p in (conf_folder() / group).glob("*.yaml")))
-        raise ConfigError(f"No {group} is named.", f"Add {group}=NAME. Known: {known}.")
+        raise ConfigError(f"No {group} is named.", f"Add {group}=NAME. Known: {', '.join(choices(group))}.")
     check(node, group)
     arguments = OmegaConf.to_container(node, resolve=True)
     return get_object(node["_target_"])(**{k: v for k, v in arguments.items() if not k.startswith("_")})  # type: ignore

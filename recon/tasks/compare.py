@@ -11,7 +11,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from recon.arguments import key_of
-from recon.cli import conf_folder
+from recon.conf import choices
 from recon.data.base import ReconDataModule
 from recon.errors import ConfigError, ReconError, did_you_mean
 from recon.tasks.finish import finish_comparison
@@ -51,7 +51,7 @@ def _one(
 
 
 def _checked(cfg: DictConfig) -> list[str]:
-    known = sorted(p.stem for p in (conf_folder() / "method").glob("*.yaml"))
+    known = choices("method")
     if not cfg.methods:
         raise ConfigError("compare: no methods are named.", f"Add methods=[NAME,NAME]. Known: {', '.join(known)}.")
     for name in cfg.methods:
@@ -64,7 +64,7 @@ def _config_of(method: str, folder: RunFolder) -> DictConfig:
     """The same command line with one method in place of the list, and its own `tiny` where that was asked for."""
     kept = [o for o in folder.overrides if key_of(o) not in ("methods", "method", "tiny")]
     tiny = [o for o in folder.overrides if key_of(o) == "tiny"]
-    extra = [f"tiny={method}"] if tiny and (conf_folder() / "tiny" / f"{method}.yaml").is_file() else []
+    extra = [f"tiny={method}"] if tiny and method in choices("tiny") else []
     plain = [o for o in kept if not o.startswith("hydra.")]
     return compose("config", ["task=compare", f"method={method}", *plain, *extra])
 

@@ -12,5 +12,5 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Refuse, saying what can be done today."""
     raise ConfigError(
         "prepare: making and downloading training data is not in this release.",
-        "Today: data=shapes is generated, data=stanford download=true downloads scans, data=own takes your files.",
+        "Today: data=shapes is generated, data=stanford data.download=true downloads scans, data=own takes your files.",
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from recon.arguments import VERBS
-from recon.cli import conf_folder, main
+from recon.cli import main
+from recon.conf import conf_folder
 
 
 def test_help_lists_verbs_methods_and_settings(capsys):
