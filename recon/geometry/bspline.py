@@ -11,10 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from recon.geometry.bspline_blocks import Bounds
 
 OFFSETS = torch.tensor(list(product((-1, 0, 1), repeat=3)))
 CHUNK = 1 << 17
@@ -176,37 +181,72 @@ class BSplineField:
         values = level.values[slots]
         if depth and bool(edge.any()):
             edge &= ~outside
-            around = cells[edge][:, None] + OFFSETS.to(cells.device)
-            values[edge] = self.coefficients(depth, around)
+            values[edge] = self.box(depth, cells[edge] - 1, 3).flatten(1)
         out = torch.einsum("nkj,nj->nk", stencil(t, level.grid.cell), values)
         if depth and bool(outside.any()):
             out[outside] = self._jet(points[outside], depth - 1)
         return out
 
-    def coefficients(self, depth: int, cells: Tensor) -> Tensor:
-        """Coefficients of any cells at any depth, stored there or refined from coarser levels.
+    def lattice(self, origins: Tensor, size: int, low: tuple[float, float, float], spacing: float) -> Tensor:
+        """Values on cubes of regular nodes (see `recon.geometry.extraction.Lattice`)."""
+        from recon.geometry.bspline_blocks import block_values
+
+        return block_values(self, origins, size, low, spacing)
+
+    def active(
+        self, origins: Tensor, cells: int, low: tuple[float, float, float], spacing: float, level: float
+    ) -> Tensor:
+        """Which blocks may hold the level (see `recon.geometry.extraction.Bounded`)."""
+        return self._bounds.active(origins, cells, low, spacing, level)
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        from recon.geometry.bspline_blocks import Bounds
+
+        return Bounds(self)
+
+    def box(self, depth: int, first: Tensor, width: int) -> Tensor:
+        """Coefficients of cubes of cells, stored there or refined from coarser levels.
 
         Args:
             depth: 0 is the coarsest level; depths beyond the finest level are refined further, exactly.
-            cells: (..., 3) int64 cells of that depth, inside the grid.
+            first: (n, 3) int64 lower corner cell of each cube; cells beyond the grid repeat its border.
+            width: cells a side.
+
+        Returns:
+            (n, width, width, width).
         """
         if depth >= len(self.levels):
-            return self._refined(depth, cells)
+            return self._refined(depth, first, width)
         level = self.levels[depth]
-        slots = level.slots[level.grid.keys(cells)]
+        last = torch.tensor(level.grid.shape, device=first.device)[:, None] - 1
+        cells = first[:, :, None] + torch.arange(width, device=first.device)
+        x, y, z = torch.minimum(cells.clamp_min(0), last).unbind(dim=1)
+        strides = level.grid.shape[1] * level.grid.shape[2], level.grid.shape[2]
+        keys = (x * strides[0])[:, :, None, None] + (y * strides[1])[:, None, :, None] + z[:, None, None, :]
+        slots = level.slots[keys]
         out = level.values[slots]
-        missing = slots == level.size
-        if depth and bool(missing.any()):
-            out[missing] = self._refined(depth, cells[missing])
+        if depth and not level.is_dense:
+            missing = slots == level.size
+            rows = missing.flatten(1).any(dim=1).nonzero()[:, 0]
+            if len(rows):
+                out[rows] = torch.where(missing[rows], self._refined(depth, first[rows], width), out[rows])
         return out
 
-    def _refined(self, depth: int, cells: Tensor) -> Tensor:
-        last = cells.new_tensor(self.levels[0].grid.shape) * 2 ** (depth - 1) - 1
-        out = torch.zeros(cells.shape[:-1], device=cells.device)
-        for weight, parents in parents_of(cells):
-            inside = torch.minimum(parents.clamp_min(0), last)
-            out += weight * self.coefficients(depth - 1, inside)
-        return out
+    def _refined(self, depth: int, first: Tensor, width: int) -> Tensor:
+        origin = (first >> 1) - 1
+        values = self.box(depth - 1, origin, width // 2 + 3)
+        cells = first[:, :, None] + torch.arange(width, device=first.device)
+        near = (cells >> 1) - origin[:, :, None]
+        far = near + 2 * (cells & 1) - 1
+        for axis in range(3):
+            shape = [len(first), 1, 1, 1]
+            shape[axis + 1] = width
+            size = list(values.shape)
+            size[axis + 1] = width
+            one, two = (index[:, axis].view(shape).expand(size) for index in (near, far))
+            values = 0.75 * values.gather(axis + 1, one) + 0.25 * values.gather(axis + 1, two)
+        return values
 
 
 def parents_of(cells: Tensor) -> Iterator[tuple[float, Tensor]]:

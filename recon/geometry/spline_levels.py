@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from recon.geometry.bspline import BSplineField, Grid, Level, parents_of
-from recon.geometry.spline_operators import Neighbours
-
-CHUNK = 1 << 18
+from recon.geometry.spline_operators import Adjacency
 
 
 class Stack:
@@ -29,7 +27,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.levels: list[Level] = []
-        self.near: list[Neighbours] = []
+        self.near: list[Adjacency] = []
         self.bare: list[Tensor] = []
         self.free: list[Tensor] = []
         self.diagonals: list[Tensor] = []
@@ -37,7 +35,7 @@ class Stack:
 
     def push(self, level: Level) -> None:
         """Add a finer level."""
-        near = Neighbours(level)
+        near = Adjacency(level)
         stored = torch.ones_like(level.values)
         stored[-1] = 0
         if self.levels:
@@ -84,7 +82,7 @@ def parent_slots(coarse: Level, fine: Level) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def uncovered(coarse: Level, fine: Level, near: Neighbours) -> Tensor:
+def uncovered(coarse: Level, fine: Level, near: Adjacency) -> Tensor:
     """(M + 1,) 1 for coarse cells of which not all eight children have all their neighbours stored."""
     covered = fine.values.new_zeros(len(coarse.values))
     rows = torch.ones_like(near.inner) if fine.is_dense else near.inner
@@ -102,11 +100,20 @@ def next_level(levels: Sequence[Level], grid: Grid, points: Tensor, margin: int,
         return Level(grid, device=device)
     keys = None if dense else band(levels[-1], grid, points, margin + 1)
     level = Level(grid, keys, device)
-    field = BSplineField(list(levels))
-    for start in range(0, level.size, CHUNK):
-        part = level.keys[start : start + CHUNK]
-        level.values[start : start + len(part)] = field.coefficients(len(levels), grid.cells(part))
+    level.values[:-1] = refined(levels, level)
     return level
+
+
+def refined(levels: Sequence[Level], level: Level) -> Tensor:
+    """(M,) the coefficients of a finer level that leave the field as it is."""
+    coarse = levels[-1]
+    parents = parent_slots(coarse, level)
+    out = coarse.values[parents] @ SHARES.to(coarse.values)
+    if not coarse.is_dense:
+        missing = (parents == coarse.size).any(dim=1).nonzero()[:, 0]
+        cells = level.grid.cells(level.keys[missing])
+        out[missing] = BSplineField(list(levels)).box(len(levels), cells, 1).flatten()
+    return out
 
 
 def band(coarse: Level, grid: Grid, points: Tensor, margin: int) -> Tensor:
@@ -135,7 +142,7 @@ def dilated(mask: Tensor, axis: int, steps: int) -> Tensor:
 
 def crossed(level: Level) -> Tensor:
     """(M,) whether the field changes sign between the corners of each stored cell."""
-    near = Neighbours(level)
+    near = Adjacency(level)
     corner = level.values
     for minus in near.minus:
         corner = corner + corner[minus]

@@ -74,7 +74,7 @@ class PointTerm:
         return out.index_add_(0, self.flat, contributions.reshape(-1))
 
 
-class Neighbours:
+class Adjacency:
     """Slots of the six face neighbours of every stored coefficient, and of the dummy (its own).
 
     Attributes:
@@ -114,7 +114,7 @@ class CurvatureTerm:
         weights: (M + 1,) h, or None for 1.
     """
 
-    def __init__(self, level: Level, near: Neighbours, strength: float, weights: Tensor | None = None) -> None:
+    def __init__(self, level: Level, near: Adjacency, strength: float, weights: Tensor | None = None) -> None:
         self.near, self.size = near, level.size
         ones = torch.ones_like(level.values)
         ones[-1] = 0
@@ -189,7 +189,7 @@ class EikonalTerm:
         weights: (M + 1,) 0 for cells that a finer level covers, else 1.
     """
 
-    def __init__(self, level: Level, near: Neighbours, strength: float, weights: Tensor) -> None:
+    def __init__(self, level: Level, near: Adjacency, strength: float, weights: Tensor) -> None:
         self.near, cell, last = near, level.grid.cell, level.values
         slopes = [(last[p] - last[m]) / (2 * cell) for p, m in zip(near.plus, near.minus, strict=True)]
         norm = torch.stack(slopes).norm(dim=0).clamp_min_(1e-6)

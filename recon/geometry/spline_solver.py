@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recon.geometry.bspline import BSplineField, Grid, Level
+from recon.geometry.bspline import BSplineField, Grid
 from recon.geometry.spline_levels import Stack, next_level
 from recon.geometry.spline_operators import CurvatureTerm, EikonalTerm, PointTerm, Term
 

@@ -1,0 +1,100 @@
+"""Constants of the smoothing-spline energy from what is known of a scan: its spacing and its noise.
+
+Found on generated shapes (blobs, a bumpy ball, a machined part, a knot, thin plates) with and without noise, then
+frozen; no scan was used. Lengths are in a frame where the longest side of the cloud is 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recon.geometry.neighbours import Neighbours
+from recon.geometry.spline_solver import SplineEnergy
+
+NOISY = 0.35
+"""Noise in sample spacings above which the noise, not the sampling, sets the smoothing."""
+
+FINEST, COARSEST = 256, 64
+AREA_SMOOTH = 50
+ISOLATED = 10
+FAR, STRAY = 4.0, 12.0
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What the rule goes by.
+
+    Attributes:
+        spacing: sqrt of the median area per point.
+        noise: standard deviation of the points about the surface.
+        count: number of points.
+        estimated: whether normals were estimated from the points.
+    """
+
+    spacing: float
+    noise: float
+    count: int
+    estimated: bool
+
+    @property
+    def noisy(self) -> bool:
+        return self.noise > NOISY * self.spacing
+
+
+def choose_energy(facts: ScanFacts) -> SplineEnergy:
+    """The energy for a scan."""
+    return _noisy(facts) if facts.noisy else _clean(facts)
+
+
+def _clean(facts: ScanFacts) -> SplineEnergy:
+    spacing = facts.spacing
+    robust = facts.estimated and facts.count < 10_000
+    return SplineEnergy(
+        resolution=cells_for(0.7 * spacing, 128),
+        trust=min(0.3 * spacing, 0.0045),
+        smooth=0.06 * spacing if robust else min(0.08 * spacing, 0.0014),
+        normal_scale=0.1 if robust else None,
+        rounds=3 if robust else 1,
+        margin=2,
+        iterations=(60, 40, 30, 20, 15),
+    )
+
+
+def _noisy(facts: ScanFacts) -> SplineEnergy:
+    return SplineEnergy(
+        resolution=cells_for(2 * facts.noise, 64, 128),
+        trust=0.035,
+        smooth=0.03,
+        curvature_scale=1.0,
+        rounds=4,
+        margin=2,
+        iterations=(30, 20, 15, 12),
+    )
+
+
+def cells_for(cell: float, least: int, most: int = FINEST) -> int:
+    """The power of two between two bounds whose cells of the box (2.2 long) are at most `cell`."""
+    count = least
+    while count < most and 2.2 / count > cell:
+        count *= 2
+    return count
+
+
+def areas_for(neighbours: Neighbours, noisy: bool) -> np.ndarray:
+    """(N,) area of each point; under noise averaged over many, or strays would gain weight and inflate the surface."""
+    return neighbours.areas(smooth=AREA_SMOOTH if noisy else 0)
+
+
+def inliers(points: np.ndarray) -> np.ndarray:
+    """(N,) False for points that stand alone.
+
+    A point is a stray if its tenth neighbour is `FAR` times farther than that of the points around it (a lone point
+    near a denser surface), or `STRAY` times farther than the median (a cloud of strays). Even a density that varies a
+    hundredfold over a surface changes slowly from point to point and stays within both.
+    """
+    distance, index = Neighbours(points).query(ISOLATED + 1)
+    reach = distance[:, -1]
+    around = np.median(reach[index[:, 1:]], axis=1)
+    return (reach <= FAR * np.maximum(around, 1e-12)) & (reach <= STRAY * np.median(reach))
