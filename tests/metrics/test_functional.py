@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,9 +113,6 @@ def test_numbers_that_are_not_finite_are_refused(place, what):
 
 @pytest.mark.slow
 def test_a_million_points_against_a_million_in_two_gigabytes():
-    import subprocess
-    import sys
-
     code = """
 import resource, numpy as np
 from recon.metrics import functional as F
