@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recon.nets.activations import Activation
+from recon.nets.activations import Activation, Bend
 
 PARTS = ("hidden", "position", "bias")
 
@@ -110,9 +110,9 @@ class _ValueGradient(torch.autograd.Function):
         first = start * codes
         layers = _regroup(parts)
         value, values, slopes = _sweep_one(layers, act, dtype, flat)
-        gradient, above = _sweep_two(layers, dtype, [slope[first:] for slope in slopes], flat[first:])
+        gradient, above, through = _sweep_two(layers, dtype, [slope[first:] for slope in slopes], flat[first:])
         ctx.act, ctx.dtype, ctx.first, ctx.shape = act, dtype, first, x.shape
-        ctx.save_for_backward(flat, *parts, *values, *slopes, *above)
+        ctx.save_for_backward(flat, *parts, *values, *slopes, *above, *through)
         return value.view(rows, codes).t(), gradient.view(rows - start, codes, dim).transpose(0, 1)
 
     @staticmethod
@@ -120,12 +120,13 @@ class _ValueGradient(torch.autograd.Function):
     def backward(ctx: Any, d_value: Tensor, d_gradient: Tensor) -> Any:
         codes, rows, dim = ctx.shape
         flat, *saved = ctx.saved_tensors
-        depth = len(saved) // 6  # three parts a layer and three tensors a hidden layer; there is one layer more
+        depth = len(saved) // 7  # three parts a layer and four tensors a hidden layer; there is one layer more
         parts, saved = saved[: 3 * depth + 3], saved[3 * depth + 3 :]
-        values, slopes, above = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
+        values, slopes, above, through = (saved[i * depth : (i + 1) * depth] for i in range(4))
         sums = _Sums(_regroup(parts), ctx.needs_input_grad[4:])
-        curved = _sweep_three(ctx, sums, values, slopes, above, d_gradient.transpose(0, 1).reshape(-1, dim))
-        d_x = _sweep_four(ctx, sums, flat, values, slopes, curved, d_value.t().reshape(-1, 1))
+        d_g = d_gradient.transpose(0, 1).reshape(-1, dim)
+        bends = _sweep_three(ctx, sums, values, slopes, above, through, d_g)
+        d_x = _sweep_four(ctx, sums, flat, values, slopes, bends, d_value.t().reshape(-1, 1))
         return d_x.view(rows, codes, dim).transpose(0, 1), None, None, None, *sums.flat()
 
 
@@ -174,9 +175,9 @@ def _sweep_one(
             a = torch.addmm(a, x, layer.position.t())
         if layer.hidden is not None:
             a = torch.addmm(a.to(dtype), values[-1], layer.hidden.to(dtype).t())
-        value, slope = act.with_slope(a)
-        values.append(value.to(dtype))
-        slopes.append(slope.to(dtype))
+        value, slope = act.with_slope(a.to(dtype))
+        values.append(value)
+        slopes.append(slope)
     top = layers[-1]
     return torch.addmm(_bias(top.bias, len(x)), values[-1].to(x.dtype), top.hidden.t()), values, slopes
 
@@ -186,28 +187,36 @@ def _bias(bias: Tensor, count: int) -> Tensor:
     return bias[0] if len(bias) == 1 else bias.repeat(count // len(bias), 1)
 
 
-def _sweep_two(layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers."""
+def _sweep_two(
+    layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers, and u_l."""
     gradient = torch.zeros_like(x)
     above = [layers[-1].hidden.to(dtype).expand(len(x), -1)]
+    through: list[Tensor] = []
     for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
-        u = above[0] * slope
+        through.insert(0, u := above[0] * slope)
         if layer.position is not None:
             gradient.addmm_(u.to(x.dtype), layer.position)
         if layer.hidden is not None:
             above.insert(0, u @ layer.hidden.to(dtype))
-    return gradient, above
+    return gradient, above, through
 
 
 def _sweep_three(
-    ctx: Any, sums: _Sums, values: list[Tensor], slopes: list[Tensor], above: list[Tensor], d_gradient: Tensor
-) -> list[Tensor | None]:
-    """Upwards from the derivative by the gradient; returns its shares of the derivatives by the a_l."""
-    curved: list[Tensor | None] = []
+    ctx: Any,
+    sums: _Sums,
+    values: list[Tensor],
+    slopes: list[Tensor],
+    above: list[Tensor],
+    through: list[Tensor],
+    d_gradient: Tensor,
+) -> list[Bend | None]:
+    """Upwards from the derivative by the gradient; returns its shares of the derivatives by the a_l, as factors."""
+    bends: list[Bend | None] = []
     d_v = d_gradient.new_zeros(0)
     for number, layer in enumerate(sums.layers[:-1]):
-        value, slope = values[number][ctx.first :], slopes[number][ctx.first :]
-        u = above[number] * slope
+        u = through[number]
         if layer.position is not None:
             sums.product(number, "position", u.to(d_gradient.dtype), d_gradient)
             d_u = (d_gradient @ layer.position.t()).to(ctx.dtype)
@@ -215,10 +224,10 @@ def _sweep_three(
             sums.product(number, "hidden", u, d_v)
             weight = layer.hidden.to(ctx.dtype).t()
             d_u = d_v @ weight if layer.position is None else torch.addmm(d_u, d_v, weight)
-        d_v = d_u * slope
-        curved.append(ctx.act.bend(value, above[number], u, d_u, d_v))
+        d_v = d_u * slopes[number][ctx.first :]
+        bends.append(ctx.act.bend(values[number][ctx.first :], above[number], u, d_u, d_v))
     sums.rows(len(sums.layers) - 1, "hidden", d_v)
-    return curved
+    return bends
 
 
 def _sweep_four(
@@ -227,7 +236,7 @@ def _sweep_four(
     x: Tensor,
     values: list[Tensor],
     slopes: list[Tensor],
-    curved: list[Tensor | None],
+    bends: list[Bend | None],
     d_value: Tensor,
 ) -> Tensor:
     """Downwards from the derivative by the value; returns the derivative by the positions."""
@@ -237,10 +246,11 @@ def _sweep_four(
     d_h = d_value.to(ctx.dtype) @ sums.layers[top].hidden.to(ctx.dtype)
     d_x = torch.zeros_like(x)
     for number in reversed(range(top)):
-        layer, share = sums.layers[number], curved[number]
+        layer, bend = sums.layers[number], bends[number]
         d_a = d_h.mul_(slopes[number])
-        if share is not None:
-            d_a[ctx.first :] += share
+        if bend is not None:
+            scale, left, right = bend
+            d_a[ctx.first :].addcmul_(left, right, value=scale)
         sums.rows(number, "bias", d_a, len(layer.bias))
         if layer.position is not None:
             exact = d_a.to(x.dtype)

@@ -271,7 +271,7 @@ def _statistics(vertices: np.ndarray, faces: np.ndarray) -> dict[str, Any]:
 
 
 def _agree(ours: dict[str, Any], theirs: dict[str, Any], size: float, near: float = 1e-4) -> None:
-    """Counts to 0.1 % (another order of sums can move a sign), area and volume to `near`, places to 1e-3 of the size."""
+    """Counts to 0.1 % (the order of sums can move a sign), area and volume to `near`, places to 1e-3 of the size."""
     assert ours["vertices"] == pytest.approx(theirs["vertices"], rel=1e-3)
     assert ours["faces"] == pytest.approx(theirs["faces"], rel=1e-3)
     assert ours["area"] == pytest.approx(theirs["area"], rel=near)
