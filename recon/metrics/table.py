@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -27,12 +27,12 @@ class ResultTable:
         self.strict = strict
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, item: str, row: Mapping[str, float], category: str = "", status: str = "ok") -> None:
+    def add(self, item: str, row: Mapping[str, Any], category: str = "", status: str = "ok") -> None:
         """Append one item.
 
         Args:
             item: its name.
-            row: its numbers; items may have different ones.
+            row: its numbers, and texts if there are any; items may have different ones.
             category: its class, or "".
             status: ``"ok"``, ``"empty"`` or ``"missing"`` (see `recon.metrics.protocols.status`).
         """
@@ -40,8 +40,9 @@ class ResultTable:
 
     @property
     def names(self) -> list[str]:
-        """Names of all numbers, in order of first appearance."""
-        return list(dict.fromkeys(name for row in self.rows for name in row if name not in LABELS))
+        """Names of all numbers, in order of first appearance; texts are kept in the rows but have no mean."""
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in LABELS)
+        return [n for n in names if all(isinstance(row[n], SupportsFloat) for row in self.rows if n in row)]
 
     def means(self) -> list[dict[str, Any]]:
         """A row ``mean`` and a row ``count`` for each category and for ``all`` items, then a ``class_mean``.

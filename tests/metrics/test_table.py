@@ -56,6 +56,15 @@ def test_one_category_gives_no_rows_of_its_own():
     assert [(row["category"], row["statistic"]) for row in results.means()] == [("all", "mean"), ("all", "count")]
 
 
+def test_texts_are_kept_but_have_no_mean(tmp_path):
+    results = ResultTable()
+    results.add("a", {"method": "igr", "cd": 1, "closed": True})
+    results.add("b", {"method": "poisson", "cd": 2.5, "closed": False})
+    assert results.names == ["cd", "closed"]
+    assert by_kind(results)["all", "mean"]["closed"] == 0.5
+    assert "poisson" in results.write(tmp_path)[0].read_text()
+
+
 def test_files_hold_every_item_and_the_means(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     files = filled().write(tmp_path / "new", parquet=True)
