@@ -44,8 +44,17 @@ def grouped(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
 
 
 def from_history(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> list[Curve]:
-    """Curves of what `recon.report.history.read_history` gives."""
-    return [Curve(name, steps, values) for name, (steps, values) in history.items()]
+    """Curves of logged values, by name.
+
+    Args:
+        history: steps and values in the order they were logged. A resumed fit does the steps after its last
+            checkpoint once more; the later value of a step is the one that counts.
+    """
+    curves = []
+    for name, (steps, values) in history.items():
+        latest = dict(zip(steps, values, strict=True))
+        curves.append(Curve(name, sorted(latest), [latest[step] for step in sorted(latest)]))
+    return curves
 
 
 def plot_html(title: str, curves: Sequence[Curve]) -> str:

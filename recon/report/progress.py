@@ -82,7 +82,8 @@ class Bar:
             get_time=clock,
         )
         self.progress.start()
-        self.task: TaskID = self.progress.add_task(title, total=total, completed=done, note="")
+        self.task: TaskID = self.progress.add_task(title, total=total, note="")
+        self.progress.update(self.task, completed=done)
 
     def __call__(self, steps: float = 1, note: str = "") -> None:
         self.progress.advance(self.task, steps)

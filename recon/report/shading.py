@@ -176,7 +176,7 @@ def _lit(base: np.ndarray, normals: np.ndarray, flat: bool) -> np.ndarray:
 
     `flat` narrows the range of the light, so that colours that carry data stay legible.
     """
-    key = np.float32([-0.45, 0.65, 0.61])
+    key = np.array([-0.45, 0.65, 0.61], dtype=np.float32)
     head = np.clip(normals[:, 2], 0, 1)
     side = np.clip(normals @ key, 0, 1)
     sky = 0.5 + 0.5 * normals[:, 1]
@@ -194,7 +194,7 @@ def _hazed(base: np.ndarray, nearness: np.ndarray) -> np.ndarray:
 
 def _half(light: np.ndarray) -> np.ndarray:
     """The direction half way between a light and the eye (Blinn's)."""
-    middle = light + np.float32([0, 0, 1])
+    middle = light + np.array([0, 0, 1], dtype=np.float32)
     return middle / np.linalg.norm(middle)
 
 

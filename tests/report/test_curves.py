@@ -6,7 +6,7 @@ from html import unescape
 
 import numpy as np
 
-from recon.report.curves import HEIGHT, LEFT, MAX_POINTS, RIGHT, TOP, WIDTH, Curve, grouped, plot_html
+from recon.report.curves import HEIGHT, LEFT, MAX_POINTS, RIGHT, TOP, WIDTH, Curve, from_history, grouped, plot_html
 
 
 def polylines(html: str) -> list[np.ndarray]:
@@ -61,3 +61,9 @@ def test_one_value_constant_values_and_none_at_all():
     assert np.isfinite(points).all()
     assert "Nothing was logged." in plot_html("x", [Curve("a", [], [])])
     assert "Nothing was logged." in plot_html("x", [Curve("a", [1], [float("nan")])])
+
+
+def test_steps_done_twice_count_once():
+    (curve,) = from_history({"a": ([1, 2, 3, 2, 3, 4], [1.0, 2.0, 3.0, 20.0, 30.0, 40.0])})
+    assert list(curve.steps) == [1, 2, 3, 4]
+    assert list(curve.values) == [1.0, 20.0, 30.0, 40.0]
