@@ -78,9 +78,9 @@ def loops(case: int, joined: int) -> list[Loop]:
 
 
 def triangles(loop: Loop) -> list[Triangle]:
-    """A triangulation of a loop without a diagonal in a face of the cube."""
-    found = _split(tuple(loop))
-    if found is not None:
+    """The triangulation of a loop with the shortest diagonals, none of them in a face of the cube."""
+    length, found = _split(tuple(loop))
+    if length < np.inf:
         return found
     return [(loop[i], loop[(i + 1) % len(loop)], CENTRE) for i in range(len(loop))]
 
@@ -100,19 +100,30 @@ def _chains(follow: dict[int, int]) -> list[Loop]:
     return chains
 
 
-def _split(loop: tuple[int, ...]) -> list[Triangle] | None:
-    """Triangulate by the triangle over the side from last to first, then both rests; None if there is no way."""
+def _split(loop: tuple[int, ...]) -> tuple[float, list[Triangle]]:
+    """Triangulate by a triangle over the side from last to first and both rests: total length of diagonals, faces."""
     if len(loop) < 3:
-        return []
-    last = len(loop) - 1
+        return 0.0, []
+    last, best = len(loop) - 1, (np.inf, list[Triangle]())
     for k in range(1, last):
-        sides = ((0, k) if k > 1 else None, (k, last) if k < last - 1 else None)
-        if any(side and _FACES_OF[loop[side[0]]] & _FACES_OF[loop[side[1]]] for side in sides):
-            continue
-        left, right = _split(loop[: k + 1]), _split(loop[k:])
-        if left is not None and right is not None:
-            return [*left, *right, (loop[0], loop[k], loop[last])]
-    return None
+        length = (_diagonal(loop[0], loop[k]) if k > 1 else 0.0) + (
+            _diagonal(loop[k], loop[last]) if k < last - 1 else 0.0
+        )
+        if length < best[0]:
+            left, right = _split(loop[: k + 1]), _split(loop[k:])
+            length += left[0] + right[0]
+            if length < best[0]:
+                best = length, [*left[1], *right[1], (loop[0], loop[k], loop[last])]
+    return best
+
+
+@lru_cache
+def _diagonal(first: int, second: int) -> float:
+    """Distance between the middles of two edges; infinite if they share a face."""
+    if _FACES_OF[first] & _FACES_OF[second]:
+        return np.inf
+    ends = [[(c >> 2 & 1, c >> 1 & 1, c & 1) for c in EDGES[edge]] for edge in (first, second)]
+    return float(np.linalg.norm(np.mean(ends[0], axis=0) - np.mean(ends[1], axis=0)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as made_by
 from typing import Any, Literal
 
 import numpy as np
@@ -112,7 +113,7 @@ class Surface:
     kind: Kind = "sdf"
     level: float = 0.0
     inside: Literal["below", "above", "auto"] = "auto"
-    frame: Frame = field(default_factory=Frame)
+    frame: Frame = made_by(default_factory=Frame)
     gradient: Callable[[Tensor], Tensor] | None = None
     color: Callable[[Tensor], Tensor] | None = None
     support: Tensor | None = None

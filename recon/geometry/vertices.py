@@ -19,8 +19,8 @@ def polisher(evaluator: Evaluator, rounds: int) -> Polish:
     """Moves vertices along their edges onto the level set, by bracketed root search.
 
     Each round evaluates the present guess, replaces the end of equal sign and draws the secant; an end that stays
-    twice has its value halved (the Illinois rule), so that steep and flat fields both converge. The best guess seen
-    is returned: |f| never rises.
+    twice has its value halved (the Illinois rule), so that steep and flat fields both converge, and the surface stays
+    between the ends.
     """
 
     def polish(
@@ -28,14 +28,11 @@ def polisher(evaluator: Evaluator, rounds: int) -> Polish:
     ) -> np.ndarray:
         low, high = np.zeros(len(place)), np.ones(len(place))
         at_low, at_high = value.astype(np.float64), beyond.astype(np.float64)
-        guess, best, least = fraction.astype(np.float64), fraction.astype(np.float64), np.full(len(place), np.inf)
-        stayed = np.zeros(len(place))
+        guess, stayed = fraction.astype(np.float64), np.zeros(len(place))
         for _ in range(rounds):
             position = place.astype(np.float64)
             position[np.arange(len(place)), axis] += guess
             found = evaluator.at(evaluator.grid.positions(position).astype(np.float32)).astype(np.float64)
-            better = np.abs(found) < least
-            best, least = np.where(better, guess, best), np.where(better, np.abs(found), least)
             like_low = (found < 0) == (at_low < 0)
             at_high = np.where(like_low & (stayed == 1), at_high / 2, at_high)
             at_low = np.where(~like_low & (stayed == -1), at_low / 2, at_low)
@@ -45,7 +42,7 @@ def polisher(evaluator: Evaluator, rounds: int) -> Polish:
             slope = at_low - at_high
             share = np.divide(at_low, slope, out=np.full(len(slope), 0.5), where=slope != 0)
             guess = low + (high - low) * np.clip(share, 0, 1)
-        return best
+        return guess
 
     return polish
 
