@@ -3,8 +3,8 @@
 Eikonal and normal losses need the derivative, by the weights, of a derivative by the input. Autograd does that by
 recording the backward pass of the network and walking back through the record. For a perceptron all four sweeps
 are short formulas. Written out they keep four tensors a layer, take the least number of matrix products (six times
-the forward pass), and let every product run in bfloat16 while weights, bias sums, positions, the value and the
-gradient stay in float32.
+the forward pass), and let every wide product run in bfloat16, while weights, positions, the value and the gradient stay
+in float32.
 
 With pre-activations ``a_l = h_l W_l^T + x P_l^T + b_l`` and ``h_{l+1} = act(a_l)`` the sweeps are
 
@@ -127,7 +127,8 @@ class _ValueGradient(torch.autograd.Function):
         d_g = d_gradient.transpose(0, 1).reshape(-1, dim)
         bends = _sweep_three(ctx, sums, values, slopes, above, through, d_g)
         d_x = _sweep_four(ctx, sums, flat, values, slopes, bends, d_value.t().reshape(-1, 1))
-        return d_x.view(rows, codes, dim).transpose(0, 1), None, None, None, *sums.flat()
+        d_x = None if d_x is None else d_x.view(rows, codes, dim).transpose(0, 1)
+        return d_x, None, None, None, *sums.flat()
 
 
 def _regroup(parts: Sequence[Tensor]) -> list[Layer]:
@@ -150,8 +151,7 @@ class _Sums:
     def rows(self, layer: int, part: str, amount: Tensor, groups: int = 1) -> None:
         """Add the sum of the rows of `amount`, of each of `groups` interleaved groups."""
         if self.wanted[layer][part]:
-            dtype = self.layers[layer].bias.dtype
-            self._add(layer, part, amount.view(-1, groups, amount.shape[1]).sum(0, dtype=dtype))
+            self._add(layer, part, amount.view(-1, groups, amount.shape[1]).sum(0))
 
     def _add(self, layer: int, part: str, amount: Tensor) -> None:
         sums = self.sums[layer]
@@ -218,7 +218,7 @@ def _sweep_three(
     for number, layer in enumerate(sums.layers[:-1]):
         u = through[number]
         if layer.position is not None:
-            sums.product(number, "position", u.to(d_gradient.dtype), d_gradient)
+            sums.product(number, "position", u, d_gradient.to(ctx.dtype))
             d_u = (d_gradient @ layer.position.t()).to(ctx.dtype)
         if layer.hidden is not None:
             sums.product(number, "hidden", u, d_v)
@@ -238,13 +238,13 @@ def _sweep_four(
     slopes: list[Tensor],
     bends: list[Bend | None],
     d_value: Tensor,
-) -> Tensor:
-    """Downwards from the derivative by the value; returns the derivative by the positions."""
+) -> Tensor | None:
+    """Downwards from the derivative by the value; returns the derivative by the positions, if it is wanted."""
     top = len(sums.layers) - 1
     sums.product(top, "hidden", d_value, values[-1].to(d_value.dtype))
     sums.rows(top, "bias", d_value, len(sums.layers[top].bias))
     d_h = d_value.to(ctx.dtype) @ sums.layers[top].hidden.to(ctx.dtype)
-    d_x = torch.zeros_like(x)
+    d_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
     for number in reversed(range(top)):
         layer, bend = sums.layers[number], bends[number]
         d_a = d_h.mul_(slopes[number])
@@ -253,9 +253,9 @@ def _sweep_four(
             d_a[ctx.first :].addcmul_(left, right, value=scale)
         sums.rows(number, "bias", d_a, len(layer.bias))
         if layer.position is not None:
-            exact = d_a.to(x.dtype)
-            sums.product(number, "position", exact, x)
-            d_x.addmm_(exact, layer.position)
+            sums.product(number, "position", d_a, x.to(ctx.dtype))
+            if d_x is not None:
+                d_x.addmm_(d_a.to(x.dtype), layer.position)
         if layer.hidden is not None:
             sums.product(number, "hidden", d_a, values[number - 1])
             d_h = d_a @ layer.hidden.to(ctx.dtype)
