@@ -33,12 +33,14 @@ def block_values(field: BSplineField, origins: Tensor, size: int, low: tuple[flo
         (n, size, size, size) float32.
     """
     cell = field.levels[-1].grid.cell
+    if not len(origins):
+        return torch.zeros(0, size, size, size, device=field.device)
     if spacing > 2 * cell:
         return _sparse_values(field, origins, size, low, spacing)
     width = int((size - 1) * spacing / cell + 1e-6) + 4
     batch = max(1, BATCH // width**3)
     parts = [_dense_values(field, part, size, low, spacing, width) for part in origins.split(batch)]
-    return torch.cat(parts) if parts else torch.zeros(0, size, size, size, device=field.device)
+    return torch.cat(parts)
 
 
 def _sparse_values(field: BSplineField, origins: Tensor, size: int, low: tuple[float, ...], spacing: float) -> Tensor:

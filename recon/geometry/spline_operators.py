@@ -71,7 +71,9 @@ class PointTerm:
 
     def _scatter(self, contributions: Tensor) -> Tensor:
         out = self.rows.new_zeros(self.size)
-        return out.index_add_(0, self.flat, contributions.reshape(-1))
+        out.index_add_(0, self.flat, contributions.reshape(-1))
+        out[-1] = 0
+        return out
 
 
 class Adjacency:

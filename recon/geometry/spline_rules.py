@@ -57,8 +57,6 @@ def _clean(facts: ScanFacts) -> SplineEnergy:
         smooth=0.06 * spacing if robust else min(0.08 * spacing, 0.0014),
         normal_scale=0.1 if robust else None,
         rounds=3 if robust else 1,
-        margin=2,
-        iterations=(60, 40, 30, 20, 15),
     )
 
 
@@ -69,7 +67,6 @@ def _noisy(facts: ScanFacts) -> SplineEnergy:
         smooth=0.03,
         curvature_scale=1.0,
         rounds=4,
-        margin=2,
         iterations=(30, 20, 15, 12),
     )
 

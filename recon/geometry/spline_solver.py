@@ -83,7 +83,7 @@ class SplineEnergy:
     position_scale: float | None = None
     rounds: int = 1
     margin: int = 2
-    iterations: tuple[int, ...] = (300, 200, 120, 40, 30)
+    iterations: tuple[int, ...] = (60, 40, 40, 20, 15)
     tolerance: float = 1e-3
 
 
