@@ -14,6 +14,8 @@ NODES = SIDE + 1
 BATCH = 512
 """Blocks handled at a time: 1.5 MB of values, which the cache holds."""
 
+_STEPS = np.array([NODES * NODES, NODES, 1])
+
 
 class Blocks:
     """Values on the blocks near a surface.
@@ -31,6 +33,7 @@ class Blocks:
         self.values = values
         self.known = known
         self._slots = np.full([n + 2 for n in shape], -1, dtype=np.int32)
+        self._strides = np.array([(shape[1] + 2) * (shape[2] + 2), shape[2] + 2, 1])
         self._slots[tuple(self.coords.T + 1)] = np.arange(len(coords), dtype=np.int32)
 
     def __len__(self) -> int:
@@ -44,7 +47,8 @@ class Blocks:
 
     def find(self, coords: np.ndarray) -> np.ndarray:
         """(n, 3) places, at most one block outside of the grid, to slots; -1 where there is no block."""
-        return self._slots[tuple(coords.T + 1)]
+        flat = (coords + 1) @ self._strides
+        return self._slots.reshape(-1).take(flat)
 
     def extend(self, coords: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Add blocks whose values are all known; their slots."""
@@ -63,16 +67,18 @@ class Blocks:
             values: (N,) what was found there.
         """
         touched = []
+        all_values, all_known = self.values.reshape(-1), self.known.reshape(-1)
         home = nodes // SIDE
         local = nodes - SIDE * home
+        low = local == 0
         for shift in product((0, 1), repeat=3):
-            shares = np.flatnonzero((local[:, np.flatnonzero(shift)] == 0).all(axis=1))
-            slot = self.find(home[shares] - shift)
-            there = slot >= 0
-            shares, slot = shares[there], slot[there]
-            x, y, z = (local[shares] + SIDE * np.array(shift)).T
-            self.values[slot, x, y, z] = values[shares]
-            self.known[slot, x, y, z] = True
+            shares = np.flatnonzero(low[:, np.flatnonzero(shift)].all(axis=1)) if any(shift) else np.arange(len(nodes))
+            slot = self.find(home.take(shares, axis=0) - shift)
+            there = np.flatnonzero(slot >= 0)
+            shares, slot = shares.take(there), slot.take(there)
+            place = local.take(shares, axis=0) @ _STEPS + slot * np.int64(NODES**3) + SIDE * int(np.dot(shift, _STEPS))
+            all_values[place] = values.take(shares)
+            all_known[place] = True
             touched.append(slot)
         return np.unique(np.concatenate(touched))
 
