@@ -159,7 +159,7 @@ def _warnings(score: float) -> tuple[str, ...]:
     if score >= TRUSTED:
         return ()
     return (
-        f"Only {score:.0%} of the field of the estimated normals is free of curl; from {TRUSTED:.0%} on it is safe. Either "
-        "the scan is open or has large holes, which does no harm, or some signs are wrong: look for parts of the mesh that "
-        "are turned inside out, and give normals if the scanner has them.",
+        f"Only {score:.0%} of the field of the estimated normals is free of curl; from {TRUSTED:.0%} on it is safe. "
+        "Either the scan is open or has large holes, which does no harm, or some signs are wrong: look for parts of "
+        "the mesh that are turned inside out, and give normals if the scanner has them.",
     )

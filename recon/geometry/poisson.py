@@ -110,7 +110,8 @@ class GridField:
         nearest = scaled.round()
         if bool(((scaled - nearest).abs() < 1e-4).all()):
             x, y, z = (nearest.long() % self.grid.resolution).unbind(dim=2)
-            return self.values[x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]]
+            rows = x[:, :, None] * self.grid.resolution + y[:, None, :]
+            return torch.take(self.values, rows[:, :, :, None] * self.grid.resolution + z[:, None, None, :])
         return self._separable(scaled)
 
     def _separable(self, scaled: Tensor) -> Tensor:
@@ -126,16 +127,9 @@ class GridField:
         return result  # type: ignore[return-value]
 
     def gradient(self, points: Tensor) -> Tensor:
-        """(N, 3) points to the (N, 3) gradient by central differences over one cell, trilinear between nodes."""
-        return self.slopes(*self.grid.corners(points))
-
-    def slopes(self, keys: Tensor, weights: Tensor) -> Tensor:
-        """The gradient at points whose `Lattice3.corners` are known."""
-        columns = []
-        for axis in range(3):
-            rise = torch.roll(self.values, -1, axis) - torch.roll(self.values, 1, axis)
-            columns.append((rise.flatten()[keys] * weights).sum(dim=0) / (2 * self.grid.cell))
-        return torch.stack(columns, dim=1)
+        """(N, 3) points to the (N, 3) gradient, by central differences over two cells."""
+        steps = self.grid.cell * torch.eye(3, dtype=points.dtype, device=points.device)
+        return torch.stack([self(points + step) - self(points - step) for step in steps], dim=1) / (2 * self.grid.cell)
 
 
 def solve_poisson(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recon.geometry.poisson import GridField, Lattice3
+from recon.geometry.poisson import Lattice3
 
 
 class SignField:
@@ -49,7 +49,10 @@ class SignField:
         """The (N,) signs that agree with the outward gradient of the Poisson field of `signs`: one round of iPSR."""
         flux, _ = self._transform(signs)
         values = torch.fft.irfftn(flux * (-1j * self.inverse), s=(self.grid.resolution,) * 3)
-        slope = (GridField(self.grid, values).slopes(self.keys, self.weights) * self.normals).sum(dim=1)
+        slope = torch.zeros_like(signs)
+        for axis in range(3):
+            rise = torch.roll(values, -1, axis) - torch.roll(values, 1, axis)
+            slope += (rise.flatten()[self.keys] * self.weights).sum(dim=0) * self.normals[:, axis]
         return torch.where(slope < 0, -torch.ones_like(signs), torch.ones_like(signs))
 
     def _transform(self, signs: Tensor) -> tuple[Tensor, Tensor]:

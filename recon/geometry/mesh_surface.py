@@ -1,0 +1,56 @@
+"""`MeshSurface`: the result of a method that makes triangles itself, behind the same `mesh` as a field's `Surface`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recon.geometry import cleanup
+from recon.geometry.surface import Extraction, MeshOptions
+from recon.io.types import Mesh
+
+
+@dataclass(frozen=True)
+class MeshSurface:
+    """A finished mesh; of the options of `MeshOptions` only those that need no field apply.
+
+    Attributes:
+        triangles: in world coordinates.
+        support: (M, 3) input points in world coordinates, used for trimming, or None.
+    """
+
+    triangles: Mesh
+    support: np.ndarray | None = None
+
+    def mesh(self, options: MeshOptions | None = None, **changes: object) -> Extraction:
+        """The mesh with components dropped, far faces trimmed and faces merged as the options say."""
+        options = replace(options or MeshOptions(), **changes)  # type: ignore[arg-type]
+        vertices, faces = self.triangles.vertices, self.triangles.faces
+        count, labels = cleanup.components(faces, len(vertices))
+        if not count:
+            return Extraction(Mesh.empty(), 0, warnings=("The method made no surface.",))
+        kept = np.ones(len(faces), dtype=bool)
+        if options.largest_component:
+            kept &= cleanup.largest(vertices, faces, labels)
+        if options.min_area > 0:
+            kept &= cleanup.by_area(vertices, faces, labels, options.min_area)
+        if options.trim > 0 and self.support is not None:
+            reach = options.trim * cleanup.mean_spacing(self.support)
+            kept &= cleanup.within(vertices, faces, self.support, reach)
+        if not kept.any():
+            return Extraction(
+                Mesh.empty(), 0, components=count, warnings=(f"Trimming (mesh.trim={options.trim}) left nothing.",)
+            )
+        return Extraction(self._cut(kept, options), 0, components=count)
+
+    def _cut(self, kept: np.ndarray, options: MeshOptions) -> Mesh:
+        """The kept faces, simplified if asked; normals and colours go where vertices change."""
+        whole = self.triangles
+        used = np.zeros(len(whole.vertices), dtype=bool)
+        used[whole.faces[kept].reshape(-1)] = True
+        vertices, faces = cleanup.keep_faces(whole.vertices, whole.faces, kept)
+        if 0 < options.faces < len(faces):
+            return Mesh(*cleanup.simplify(vertices, faces, options.faces))
+        normals = whole.normals[used] if options.normals and whole.normals is not None else None
+        return Mesh(vertices, faces, normals, whole.colors[used] if whole.colors is not None else None)
