@@ -15,8 +15,9 @@ from recon.errors import DataError
 from recon.io.types import Mesh
 
 BRANCHES = 4
-CHUNK = 16384
-MAX_PAIRS = 2_000_000
+# Small enough for the boxes and points of one pass to stay in the cache.
+CHUNK = 4096
+MAX_PAIRS = 65_536
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,17 @@ class MeshDistance:
                 self._descend(points, query[:cut], node[:cut], level, result)
                 self._descend(points, query[cut:], node[cut:], level, result)
                 return
+            # (N, 3, BRANCHES): four sibling boxes lie side by side in memory and are fetched at once.
             low, high = self._levels[level]
-            query = np.repeat(query, BRANCHES)
-            node = (node[:, None] * BRANCHES + np.arange(BRANCHES)).ravel()
-            position = points[query]
-            gap = np.maximum(low[node] - position, position - high[node])
+            position = points[query][:, :, None]
+            gap = low[node]
+            gap -= position
+            np.maximum(gap, position - high[node], out=gap)
             np.maximum(gap, 0, out=gap)
+            square = np.einsum("ijk,ijk->ik", gap, gap)
             # A box that touches the known distance cannot improve on it.
-            entered = np.einsum("ij,ij->i", gap, gap) < result.distance[query] ** 2
-            query, node = query[entered], node[entered]
+            pair, child = np.nonzero(square < (result.distance[query] ** 2)[:, None])
+            query, node = query[pair], node[pair] * BRANCHES + child
         self._settle(points, query, self._owner[node], result)
 
     def _settle(self, points: np.ndarray, query: np.ndarray, face: np.ndarray, result: Nearest) -> None:
@@ -210,10 +213,15 @@ def _boxes(pieces: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         # Boxes that are nowhere: no point is nearer to them than infinity.
         low = np.concatenate([low, np.full((missing, 3), np.inf)])
         high = np.concatenate([high, np.full((missing, 3), -np.inf)])
-        levels.append((low, high))
+        levels.append((_siblings(low), _siblings(high)))
         if len(low) == BRANCHES:
             return levels[::-1]
         low, high = low.reshape(-1, BRANCHES, 3).min(axis=1), high.reshape(-1, BRANCHES, 3).max(axis=1)
+
+
+def _siblings(corners: np.ndarray) -> np.ndarray:
+    """(N, 3) to (N / BRANCHES, 3, BRANCHES)."""
+    return np.ascontiguousarray(corners.reshape(-1, BRANCHES, 3).transpose(0, 2, 1))
 
 
 def _between_queries(query: np.ndarray) -> int:
