@@ -157,7 +157,9 @@ class CloudPainter:
         if self.normals is None:
             return _hazed(base, self.points @ axes[2])
         normals = _unit(self.normals @ axes.T)
-        normals[normals[:, 2] < 0] *= -1  # a cloud has no inside; unoriented normals are lit alike
+        away = normals[:, 2] < 0  # the far side, seen between the points of the near one, or a flipped normal
+        normals[away] *= -1
+        base = np.where(away[:, None], base * 0.35 + HAZE * 0.65, base)
         return _lit(base, normals, flat=self.colors is not None)
 
 
