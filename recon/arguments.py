@@ -95,8 +95,21 @@ def quoted_override(word: str) -> str:
         return word
     if key.lstrip("+") in PATH_KEYS:
         return f"{key}={quoted(expanded(value))}" if value not in ("", "null") else word
-    plain = re.fullmatch(r"[\x20-\x7e]*", value) and not re.search(r"[=#~]", value)
-    return word if plain or _is_quoted(value) else f"{key}={quoted(value)}"
+    return word if _parses(word) else f"{key}={quoted(value, interpolated=key.startswith('hydra.'))}"
+
+
+def _parses(word: str) -> bool:
+    """Whether Hydra's grammar takes a word as it is, and sees one value in a folder of its own."""
+    if re.fullmatch(r"[\w.+~@/-]*=[\w.+,:/-]*", word, re.ASCII):
+        return True
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
 
 
 def expanded(path: str) -> str:
@@ -106,9 +119,9 @@ def expanded(path: str) -> str:
     return os.path.expanduser(path)
 
 
-def quoted(text: str) -> str:
-    """A Hydra string that means just this text: quotes escaped, and no interpolation."""
-    text = text.replace("${", "\\${")
+def quoted(text: str, interpolated: bool = False) -> str:
+    """A Hydra string that means just this text: quotes escaped, and no interpolation unless it is wanted."""
+    text = text if interpolated else text.replace("${", "\\${")
     text = re.sub(r"(\\*)'", lambda m: m.group(1) * 2 + "\\'", text)
     tail = len(text) - len(text.rstrip("\\"))
     return f"'{text}{chr(92) * tail}'"

@@ -82,7 +82,7 @@ class Points:
 
     def to(self, device: torch.device | str) -> Self:
         """The same observation with its tensors on `device`."""
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
     def to_cloud(self) -> Cloud:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -34,6 +34,9 @@ class Batch:
 class ReconDataModule(pl.LightningDataModule):
     """Base of all datasets.
 
+    Class attributes:
+        may_give: observation types that data of this kind can hold, known before any file is read.
+
     Args:
         scene: name of the one scene to use, or None for all of them.
         batch_size: scenes a batch, for methods that train over many.
@@ -41,6 +44,8 @@ class ReconDataModule(pl.LightningDataModule):
         workers: loader processes.
         seed: of every draw; an item's is (seed, epoch, index).
     """
+
+    may_give: ClassVar[tuple[type, ...]] = (OrientedPoints, Points)
 
     def __init__(
         self,
@@ -56,8 +61,8 @@ class ReconDataModule(pl.LightningDataModule):
 
     @property
     def gives(self) -> tuple[type, ...]:
-        """Observation types this dataset can make."""
-        return (OrientedPoints, Points)
+        """Observation types that these data give; a dataset may have to look at its files to know."""
+        return self.may_give
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """Names of all scenes of a split, in order."""
@@ -92,7 +97,7 @@ class ReconDataModule(pl.LightningDataModule):
     def _loader(self, split: Split) -> DataLoader[Batch]:
         items = SceneDataset(self, split)
         return DataLoader(
-            items,
+            items,  # type: ignore[arg-type] # torch types a loader by its items, not by its batches
             batch_size=min(self.batch_size, len(items)),
             sampler=EpochSampler(items, shuffle=split == "train", seed=self.seed),
             num_workers=self.workers,

@@ -6,12 +6,13 @@ trains (unless it solves), and turns an observation into a `Surface`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
+from recon.errors import CheckpointError
 from recon.geometry.frames import Fit
 from recon.geometry.surface import Surface
 from recon.observations import Observation, OrientedPoints, Points
@@ -30,6 +31,7 @@ class Method(pl.LightningModule):
     Attributes:
         observation: the scene a per-scene method is fitted to, normalised.
         steps: length of a fit where the trainer is not told one, or None for a thousand.
+        warnings: what the user should know about the last reconstruction.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -38,6 +40,22 @@ class Method(pl.LightningModule):
 
     observation: Observation | None = None
     steps: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
+        """This method around weights that were trained by others.
+
+        Args:
+            path: a file of the original authors; what it tells of the architecture is taken from it.
+            changes: arguments the user gave.
+
+        Raises:
+            CheckpointError: if the file does not suit this method.
+        """
+        raise CheckpointError(
+            f"weights={path}: {cls.__name__} knows no weights of others.", "Name a run of ours instead: run=FOLDER."
+        )
 
     @property
     def validates(self) -> bool:

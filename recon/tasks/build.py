@@ -39,6 +39,20 @@ def build_method(cfg: DictConfig) -> Method:
     return method
 
 
+def build_from_weights(cfg: DictConfig, asked: set[str]) -> Method:
+    """The method around the authors' weights in ``cfg.weights``.
+
+    Args:
+        cfg: the whole configuration.
+        asked: names of the method's options that the user gave; the others are as the file wants them.
+    """
+    check(cfg.method, "method")
+    values = OmegaConf.to_container(cfg.method, resolve=True)
+    changes = {name: values[name] for name in asked}  # type: ignore
+    method: Method = get_object(cfg.method["_target_"]).from_weights(existing(cfg.weights, "weights"), **changes)
+    return method
+
+
 def build_data(cfg: DictConfig) -> ReconDataModule:
     """The dataset; nothing is read yet."""
     data: ReconDataModule = build(cfg.data, "data")
@@ -115,13 +129,10 @@ def _spelled(types: tuple[type, ...]) -> str:
 
 
 def _datasets_with(needs: tuple[type, ...]) -> list[str]:
-    """Names of the dataset files whose class gives one of the needed types."""
+    """Names of the dataset files whose class may give one of the needed types."""
     names = []
-    for file in sorted((conf_folder() / "data").glob("*.yaml")):
-        target = OmegaConf.load(file).get("_target_")
-        gives = get_object(target).gives if target else ()
-        if isinstance(gives, property):
-            gives = gives.fget(None) if gives.fget else ()
-        if first_common(needs, gives):
-            names.append(file.stem)
+    for name in choices("data"):
+        node = OmegaConf.create(OmegaConf.load(conf_folder() / "data" / f"{name}.yaml"))
+        if first_common(needs, get_object(str(OmegaConf.select(node, "_target_"))).may_give):
+            names.append(name)
     return names

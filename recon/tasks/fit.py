@@ -52,7 +52,7 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
     trainer = _trainer(cfg, method, folder)
     loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, _steps(cfg, method))
     try:
-        trainer.fit(method, **loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)  # type: ignore
+        trainer.fit(method, **loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error

@@ -71,6 +71,11 @@ class RunFolder:
         kept = [o for o in self.overrides if key_of(o) != "hydra.run.dir"]
         return [*kept, f"hydra.run.dir={quoted(str(self.path))}"]
 
+    def asked(self, group: str) -> set[str]:
+        """Names of a group's options that were given on the command line."""
+        keys = [key_of(o) for o in self.overrides]
+        return {k.split(".")[1] for k in keys if k.startswith(f"{group}.")}
+
     def command(self) -> str:
         """The command line that repeats this job, fit for a shell."""
         return shlex.join(["python", "run.py", self.verb, *self.overrides])

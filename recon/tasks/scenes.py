@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
 
+from recon.data.base import ReconDataModule
 from recon.errors import CheckpointError, ReconError
 from recon.geometry.surface import Extraction
 from recon.io.meshes import write_mesh
+from recon.methods.base import Method, SceneMethod
 from recon.metrics.protocols import evaluate, status
 from recon.metrics.scan import scan_to_mesh
 from recon.observations import Points, Scene, Truth
@@ -19,10 +21,6 @@ from recon.tasks import build
 from recon.tasks.fit import fit, load_checkpoint
 from recon.tasks.folder import RunFolder
 from recon.tasks.meter import Meter
-
-if TYPE_CHECKING:
-    from recon.data.base import ReconDataModule
-    from recon.methods.base import Method
 
 log = logging.getLogger("recon")
 
@@ -51,8 +49,7 @@ class Result:
 def fit_scene(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
     """A per-scene method, fitted to a scene or to where `trainer.max_steps` ends."""
     method = build.build_method(cfg)
-    assert isinstance(scene.observation, Points)
-    method.attach(scene.observation)
+    attach(method, scene)
     fit(cfg, method, None, scene_folder(folder, scene))
     return method
 
@@ -77,7 +74,7 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
         extraction = surface.mesh(build.build_mesh_options(cfg))
     file = folder.sub("meshes") / f"{scene.observation.name}.ply"
     write_mesh(file, extraction.mesh)
-    warnings = (*getattr(method, "warnings", ()), *extraction.warnings)
+    warnings = (*method.warnings, *extraction.warnings)
     for warning in warnings:
         log.warning("%s: %s", scene.observation.name, warning)
     row = {"scene": scene.observation.name, "category": scene.category, **scores(cfg, scene, extraction)}
@@ -87,14 +84,12 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
 
 def prepared(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
     """A method ready for one scene: solving ones as they are, fitted ones from their checkpoint or fitted now."""
+    if cfg.weights is not None:
+        return build.build_from_weights(cfg, folder.asked("method"))
     method = build.build_method(cfg)
     if method.fit_free:
         return method
-    assert isinstance(scene.observation, Points)
-    method.attach(scene.observation)
-    if cfg.weights is not None:
-        method.load_weights(build.existing(cfg.weights, "weights"))
-        return method
+    attach(method, scene)
     home = scene_folder(folder, scene)
     if not (home / "checkpoints").is_dir():
         fit(cfg, method, None, home)
@@ -103,22 +98,28 @@ def prepared(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
     return method
 
 
+def attach(method: Method, scene: Scene) -> None:
+    """Give a per-scene method its scene."""
+    assert isinstance(method, SceneMethod)
+    assert isinstance(scene.observation, Points)
+    method.attach(scene.observation)
+
+
 def trained(cfg: DictConfig, folder: RunFolder) -> Method:
     """A method that was trained over many scenes, from ``run=`` or ``weights=``.
 
     Raises:
         CheckpointError: if neither is given.
     """
-    method = build.build_method(cfg)
     if cfg.weights is not None:
-        method.load_weights(build.existing(cfg.weights, "weights"))
-    elif folder.resumed:
-        load_checkpoint(method, folder.path, cfg.checkpoint.keep)
-    else:
+        return build.build_from_weights(cfg, folder.asked("method"))
+    method = build.build_method(cfg)
+    if not folder.resumed:
         raise CheckpointError(
             "This method must be trained before it can be used.",
             "Name a run (run=FOLDER) or weights (weights=FILE), or train it: `recon train method=... data=...`.",
         )
+    load_checkpoint(method, folder.path, cfg.checkpoint.keep)
     return method
 
 

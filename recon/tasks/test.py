@@ -13,4 +13,4 @@ from recon.tasks.start import begin
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Score a run (or a method that solves) on the test scenes of its data."""
     data = begin(cfg, folder)
-    finish(cfg, folder, process(cfg, folder, data, data.selected("test")), means=True)
+    finish(cfg, folder, process(cfg, folder, data, data.selected("test")))

@@ -54,6 +54,11 @@ def test_letters_beyond_ascii_are_quoted_in_any_value():
     assert quoted_override("data.scene=Bär") == "data.scene='Bär'"
 
 
+def test_a_value_that_does_not_parse_is_text():
+    assert quoted_override("data.scene=a{b") == "data.scene='a{b'"
+    assert quoted_override("hydra.run.dir=/x/a{b}/${now:%Y}") == "hydra.run.dir='/x/a{b}/${now:%Y}'"
+
+
 def test_the_verb_comes_first_or_is_train():
     assert parse(["reconstruct", "input=x"]).verb == "reconstruct"
     assert parse(["-m", "method=igr"]).verb == "train"

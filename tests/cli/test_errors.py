@@ -81,6 +81,7 @@ def test_a_method_that_the_data_do_not_suit_is_refused_before_any_work(here, cap
     from recon.data.shapes import Shapes
     from recon.observations import PosedViews
 
+    monkeypatch.setattr(Shapes, "may_give", (PosedViews,))
     monkeypatch.setattr(Shapes, "gives", (PosedViews,))
     assert main(["train", "method=igr", "data=shapes"]) == 2
     error = capsys.readouterr().err

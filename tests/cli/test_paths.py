@@ -5,7 +5,7 @@ import pytest
 
 from recon.cli import main
 
-NAMES = ["a b", "a{b}", "~a", "a=b", "it's", 'say "x"', "Müller(ü)", "a#b,c"]
+NAMES = ["a {b}=~c", """it's "x" """.strip(), "Müller(ü)#b,c"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,73 @@
+"""Every file in conf/method, conf/data and conf/experiment is run whole, by being there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from recon.cli import main
+from recon.conf import choices, conf_folder
+from recon.io.meshes import read_mesh
+
+COMMON = ["trainer=cpu", "report=false", "logger=none", "callbacks=none"]
+SHAPE = ["data=shapes", "data.scene=torus", "data.samples=1500", "data.resolution=48"]
+NEEDS_MORE = {"screened_poisson": "open3d"}
+
+
+def target_of(name: str) -> type:
+    """The class behind a method file, through the files it inherits from."""
+    node = OmegaConf.load(conf_folder() / "method" / f"{name}.yaml")
+    if "_target_" in node:
+        return get_object(node["_target_"])
+    return target_of(next(d for d in node["defaults"] if isinstance(d, str) and d != "_self_"))
+
+
+@pytest.mark.parametrize("name", choices("method"))
+def test_method_from_data_to_mesh(name, tmp_path):
+    if name in NEEDS_MORE:
+        pytest.importorskip(NEEDS_MORE[name])
+    method = target_of(name)
+    base = [f"method={name}", f"tiny={name}", *COMMON, f"hydra.run.dir={tmp_path}/run"]
+    if method.fit_free:
+        assert main(["reconstruct", *base, *SHAPE, f"output={tmp_path}/mesh.glb"]) == 0
+    else:
+        scenes = SHAPE if method.per_scene else ["data=shapes", "data.train_scenes=2", "data.val_scenes=1", "data.points=64"]
+        scenes += [] if method.per_scene else ["data.test_scenes=1", "data.samples=1500", "data.resolution=48"]
+        assert main(["train", *base, *scenes, "trainer.max_steps=2", "checkpoint.every=1"]) == 0
+        assert main(["train", f"run={tmp_path}/run", "trainer.max_steps=3"]) == 0
+        (last,) = (tmp_path / "run").rglob("last.ckpt")
+        assert torch.load(last, weights_only=True)["global_step"] == 3
+        assert main(["reconstruct", f"run={tmp_path}/run", f"output={tmp_path}/mesh.glb"]) == 0
+    assert len(read_mesh(tmp_path / "mesh.glb").faces) > 0
+    assert main(["test", f"run={tmp_path}/run"]) == 0
+    assert "chamfer_l1" in (tmp_path / "run" / "metrics.csv").read_text()
+
+
+def test_every_method_has_a_tiny_override():
+    assert set(choices("method")) == set(choices("tiny"))
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_dataset_from_file_to_mesh(name, tmp_path, data_dir):
+    words = {
+        "shapes": ["data=shapes", "data.scene=sphere", "data.samples=1500"],
+        "own": [f"input={data_dir}/cgal/kitten.xyz"],
+        "stanford": ["data=stanford", f"data.path={data_dir}/stanford", "data.scene=bunny"],
+    }[name]
+    run = ["method=poisson", "method.resolution=64", "resolution=48", *COMMON, f"hydra.run.dir={tmp_path}/run"]
+    assert main(["reconstruct", *words, *run]) == 0
+    (mesh,) = (tmp_path / "run" / "meshes").glob("*.ply")
+    assert len(read_mesh(mesh).faces) > 1000
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_experiment_composes_and_starts(name, tmp_path):
+    words = [f"experiment={name}", "debug=fast", *COMMON, "data=shapes", "data.scene=torus", "data.samples=1500"]
+    file = (conf_folder() / "experiment" / f"{name}.yaml").read_text()
+    method = next(line.split(":")[1].strip() for line in file.splitlines() if "override /method" in line)
+    words += [f"tiny={method}", f"hydra.run.dir={tmp_path}", "trainer.max_steps=2"]
+    verb = "reconstruct" if target_of(method).fit_free else "train"
+    assert main([verb, *words]) == 0
+    assert Path(tmp_path, "config.yaml").is_file()
