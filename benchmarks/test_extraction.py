@@ -60,14 +60,34 @@ def test_sparse_against_dense(resolution: int, compare: Compare, benchmark: Benc
     benchmark.extra_info["evaluations saved"] = (resolution + 1) ** 3 / found
 
 
-def test_a_network_of_igr_at_512(compare: Compare, benchmark: BenchmarkFixture) -> None:
-    """Eight layers with the geometric initialisation; the dense grid's time is that of a 64th of it, times 64."""
+def bean(x: Tensor) -> Tensor:
+    """Two balls in one, smoothly; what the network is fitted to."""
+    one = (x - torch.tensor([0.25, 0.1, 0.0])).norm(dim=1) - 0.5
+    other = (x + torch.tensor([0.35, 0.15, 0.1])).norm(dim=1) - 0.35
+    return -torch.logsumexp(torch.stack([-20 * one, -20 * other]), dim=0) / 20
+
+
+def fitted() -> MLP:
+    """A small network of IGR's make, fitted to a distance."""
     torch.manual_seed(0)
-    surface = Surface(MLP(widths=(64,) * 8), LOW, HIGH)
+    net = MLP(widths=(64,) * 4, skip=(2,))
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    for _ in range(400):
+        points = 2.4 * torch.rand(2048, 3) - 1.2
+        optimizer.zero_grad()
+        (net(points).view(-1) - bean(points)).abs().mean().backward()
+        optimizer.step()
+    return net
+
+
+def test_a_fitted_network_at_512(compare: Compare, benchmark: BenchmarkFixture) -> None:
+    """The reference is the dense grid at 128: times 64 it is about that at 512."""
+    surface = Surface(fitted(), LOW, HIGH)
     found = surface.mesh(resolution=512, normals=False)
-    benchmark.extra_info["evaluations saved"] = 513**3 / found.evaluations
-    print(f"\n512^3 of a network: {513**3 / found.evaluations:.1f} times fewer evaluations than the dense grid")
-    assert 40 * found.evaluations <= 513**3
+    saved = 513**3 / found.evaluations
+    benchmark.extra_info["evaluations saved"] = saved
+    print(f"\n512^3 of a network: {saved:.1f} times fewer evaluations than the dense grid")
+    assert saved >= 40
     compare(
         lambda: surface.mesh(resolution=512, normals=False),
         lambda: surface.mesh(resolution=128, normals=False, extraction="dense"),

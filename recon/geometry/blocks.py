@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -93,8 +94,8 @@ class Blocks:
                 continue
             other = self.find(self.coords + np.array(shift, dtype=np.int32))
             mine = np.flatnonzero(other >= 0)
-            here = tuple({-1: 0, 0: slice(None), 1: SIDE}[s] for s in shift)
-            there = tuple({-1: SIDE, 0: slice(None), 1: 0}[s] for s in shift)
+            here: Any = [{-1: 0, 0: slice(None), 1: SIDE}[s] for s in shift]
+            there: Any = [{-1: SIDE, 0: slice(None), 1: 0}[s] for s in shift]
             self.values[(mine, *here)] = self.values[(other[mine], *there)]
 
     def leaving(self, slots: np.ndarray) -> np.ndarray:

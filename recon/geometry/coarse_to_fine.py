@@ -255,7 +255,8 @@ def _halved(blocks: Blocks, reach: float) -> tuple[np.ndarray, np.ndarray, np.nd
     """The suspicious octants of all blocks: places, values and what is known of them, (n, 5, 5, 5)."""
     coords, values, known = [], [], []
     for batch in blocks.batches():
-        open_ = suspicious(blocks.values[batch], reach).reshape(-1, 2, HALF, 2, HALF, 2, HALF).any(axis=(2, 4, 6))
+        cells = suspicious(blocks.values[batch], reach).reshape(-1, 2, HALF, 2, HALF, 2, HALF)
+        open_ = np.asarray(cells.any(axis=(2, 4, 6)))
         for corner in product((0, 1), repeat=3):
             keep = batch[open_[:, corner[0], corner[1], corner[2]]]
             part = (keep, *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))

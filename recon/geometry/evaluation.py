@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as made_by
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ class Evaluator:
     device: str = "cpu"
     chunk: int = 0
     progress: Progress | None = None
-    count: int = field(default=0, init=False)
-    broken: int = field(default=0, init=False)
+    count: int = made_by(default=0, init=False)
+    broken: int = made_by(default=0, init=False)
 
     @property
     def is_lattice(self) -> bool:

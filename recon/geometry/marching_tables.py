@@ -78,9 +78,13 @@ def loops(case: int, joined: int) -> list[Loop]:
 
 
 def triangles(loop: Loop) -> list[Triangle]:
-    """The triangulation of a loop with the shortest diagonals, none of them in a face of the cube."""
-    length, found = _split(tuple(loop))
-    if length < np.inf:
+    """The triangulation of a loop without a diagonal in a face of the cube, of the largest area such a one has.
+
+    Areas are those with vertices in the middle of edges. Of several rules tried this one came nearest to the tables
+    of Lewiner et al. (2003): areas and volumes of meshes agree to 1e-4.
+    """
+    area, found = _split(tuple(loop))
+    if area > -np.inf:
         return found
     return [(loop[i], loop[(i + 1) % len(loop)], CENTRE) for i in range(len(loop))]
 
@@ -101,29 +105,28 @@ def _chains(follow: dict[int, int]) -> list[Loop]:
 
 
 def _split(loop: tuple[int, ...]) -> tuple[float, list[Triangle]]:
-    """Triangulate by a triangle over the side from last to first and both rests: total length of diagonals, faces."""
+    """Triangulate by a triangle over the side from last to first and both rests: total area, and faces."""
     if len(loop) < 3:
         return 0.0, []
-    last, best = len(loop) - 1, (np.inf, list[Triangle]())
+    last, best = len(loop) - 1, (-np.inf, list[Triangle]())
     for k in range(1, last):
-        length = (_diagonal(loop[0], loop[k]) if k > 1 else 0.0) + (
-            _diagonal(loop[k], loop[last]) if k < last - 1 else 0.0
-        )
-        if length < best[0]:
-            left, right = _split(loop[: k + 1]), _split(loop[k:])
-            length += left[0] + right[0]
-            if length < best[0]:
-                best = length, [*left[1], *right[1], (loop[0], loop[k], loop[last])]
+        if (k > 1 and _FACES_OF[loop[0]] & _FACES_OF[loop[k]]) or (
+            k < last - 1 and _FACES_OF[loop[k]] & _FACES_OF[loop[last]]
+        ):
+            continue
+        left, right = _split(loop[: k + 1]), _split(loop[k:])
+        area = left[0] + right[0] + _area(loop[0], loop[k], loop[last])
+        if area > best[0] + 1e-9:
+            best = area, [*left[1], *right[1], (loop[0], loop[k], loop[last])]
     return best
 
 
 @lru_cache
-def _diagonal(first: int, second: int) -> float:
-    """Distance between the middles of two edges; infinite if they share a face."""
-    if _FACES_OF[first] & _FACES_OF[second]:
-        return np.inf
-    ends = [[(c >> 2 & 1, c >> 1 & 1, c & 1) for c in EDGES[edge]] for edge in (first, second)]
-    return float(np.linalg.norm(np.mean(ends[0], axis=0) - np.mean(ends[1], axis=0)))
+def _area(*edges: int) -> float:
+    """Of the triangle between the middles of three edges."""
+    ends = np.array([[(c >> 2 & 1, c >> 1 & 1, c & 1) for c in EDGES[edge]] for edge in edges])
+    a, b, c = ends.mean(axis=1)
+    return float(np.linalg.norm(np.cross(b - a, c - a)) / 2)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ class Tables:
 @lru_cache
 def tables() -> Tables:
     """The tables, made on first use (some 50 ms)."""
-    row, rows = np.zeros(256 * 64, dtype=np.intp), []
+    row = np.zeros(256 * 64, dtype=np.intp)
+    rows: list[list[Triangle]] = []
     for case in range(256):
         faces = ambiguous(case)
         mask = sum(1 << f for f in faces)
@@ -172,6 +176,6 @@ def tables() -> Tables:
         count=count,
         triangle=np.array([t for r in rows for t in r], dtype=np.intp),
         ambiguous=np.array([bool(ambiguous(case)) for case in range(256)]),
-        centred=on_loop.any(axis=1),
+        centred=np.asarray(on_loop.any(axis=1)),
         on_loop=on_loop,
     )

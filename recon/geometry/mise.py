@@ -91,7 +91,7 @@ class Mise:
     def _mark(self, nodes: np.ndarray, values: np.ndarray) -> None:
         """Tell the cells of every size that touch new nodes which signs they have seen; zero counts as both."""
         for shift in product((0, 1), repeat=3):
-            cell = nodes - shift
+            cell = nodes - np.array(shift, dtype=np.int64)
             real = ((cell >= 0) & (cell < self.nodes - 1)).all(axis=1)
             for level in range(self.steps):
                 place = cell[real] >> (self.steps - level)
