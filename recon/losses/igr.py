@@ -70,7 +70,7 @@ class Objective:
             "eikonal": eikonal(beyond, self.eikonal_power),
         }
         loss = self.surface * terms["surface"] + self.eikonal * terms["eikonal"]
-        if oriented:
+        if oriented and normals is not None:
             terms["normal"] = normal_error(gradients[..., :count, :], normals, self.normal_kind, self.reduction)
             loss = loss + self.normal * terms["normal"]
         if self.off_surface:

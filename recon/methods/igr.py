@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -24,16 +24,18 @@ from recon.io.checkpoints import load_state, load_weights, read_torch
 from recon.io.types import Cloud
 from recon.losses.igr import Objective
 from recon.losses.points import surface_distance
+from recon.methods import igr_points
 from recon.methods.base import Compat, SceneMethod
-from recon.methods.igr_points import grid_frame, holdout_split, in_frame, in_world, local_sigma, off_surface_points
 from recon.methods.schedules import halving, scheduled
 from recon.metrics.legacy import nnabla, nnabla_legacy
-from recon.nets.activations import LeakyReLU, Softplus
 from recon.nets.fields import ActivationName, Network, build_field
-from recon.nets.sdf import MLP
 from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
 
+PRESETS: dict[str, dict[str, Any]] = {  # what a file of weights wants and does not say
+    "igr_authors": {"normalize": "none"},
+    "igr_nnabla": {"network": "nnabla", "activation": "leaky_relu", "bound": 1.5, "size": 2.0},
+}
 VALIDATED = 16384  # points at most that a validation looks at where none are held out, and in one call
 
 
@@ -140,16 +142,17 @@ class IGR(SceneMethod):
         self.schedule = partial(halving, initial=lr, every=lr_every, floor=lr_floor)
         self.steps, self.epochs, self.holdout, self.val_resolution = steps, epochs, holdout, val_resolution
         self.use_normals, self.bound = normals, bound
-        self.half = torch.bfloat16 if precision == "bf16" else None
+        self.product_dtype = torch.bfloat16 if precision == "bf16" else None
         self.six_d_sigma = compat == "released" and network == "authors"
         self.grid = grid if compat == "released" and network == "nnabla" else 0
         self.frame: Frame | None = None
-        self.warnings: tuple[str, ...] = ()
 
     @property
     def field(self) -> Field:
         """The network to use: the average of the weights if one is kept, else the last ones."""
-        return self.net if self.averaged is None else self.averaged.module
+        field = self.net if self.averaged is None else self.averaged.module
+        assert isinstance(field, Field)
+        return field
 
     def attach(self, observation: Points) -> None:
         """Take the cloud to fit: normalise, orient, split, and measure its local scale."""
@@ -157,14 +160,14 @@ class IGR(SceneMethod):
         scene = self.observation
         assert isinstance(scene, Points)
         if self.frame is not None:  # a resumed fit keeps the frame its weights were made in
-            scene = in_frame(observation, self.frame)
+            scene = igr_points.in_frame(observation, self.frame)
             self.observation = scene
         self.frame = scene.frame
         normals = self._normals(scene)
         train, held = self._split(len(scene.points))
         rows = scene.points[train].numpy()
         measured = rows if normals is None or not self.six_d_sigma else np.hstack([rows, normals[train].numpy()])
-        sigma = torch.from_numpy(local_sigma(measured, self.neighbours).astype(np.float32))
+        sigma = torch.from_numpy(igr_points.local_sigma(measured, self.neighbours).astype(np.float32))
         for name, data in {
             "points": scene.points[train],
             "normals": None if normals is None else normals[train],
@@ -178,7 +181,7 @@ class IGR(SceneMethod):
     def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on and to validate on; where none are held out, some of the former serve."""
         if self.holdout:
-            return holdout_split(count, self.holdout)
+            return igr_points.holdout_split(count, self.holdout)
         return np.arange(count), np.arange(0, count, -(-count // VALIDATED))
 
     def _normals(self, scene: Points) -> Tensor | None:
@@ -197,10 +200,10 @@ class IGR(SceneMethod):
         rows = torch.randperm(len(self.points), generator=generator, device=self.points.device)[:count]
         surface = self.points[rows]
         uniform = max(1, round(self.uniform * count))
-        off = off_surface_points(surface, self.sigma[rows], uniform, self.box, generator)
+        off = igr_points.off_surface_points(surface, self.sigma[rows], uniform, self.box, generator)
         off = off if self.local else off[count:]
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
-        share = partial(_share, rank=rank, world=world)
+        share = partial(igr_points.share_of, rank=rank, world=world)
         normals = None if self.normals is None else share(self.normals[rows])
         return (
             share(surface),
@@ -210,7 +213,7 @@ class IGR(SceneMethod):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step; the batch is its number."""
-        terms = self.objective(self.net, *self.draw(int(batch)), dtype=self.half)
+        terms = self.objective(self.net, *self.draw(int(batch)), dtype=self.product_dtype)
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
         return terms["loss"]
 
@@ -220,8 +223,8 @@ class IGR(SceneMethod):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Mean |f| in local units on the held-out points, and if wanted the example's scores of a mesh."""
-        values = torch.cat([_values(self.field, part) for part in self.held.split(VALIDATED)])
-        self.log("val/surface", surface_distance(values), batch_size=1, sync_dist=True)
+        distances = torch.cat([igr_points.values(self.field, None, part) for part in self.held.split(VALIDATED)])
+        self.log("val/surface", surface_distance(distances), batch_size=1, sync_dist=True)
         if self.val_resolution:
             self.log_dict(self._mesh_scores(), batch_size=1, sync_dist=True)
 
@@ -252,61 +255,45 @@ class IGR(SceneMethod):
     def reconstruct(self, observation: Observation) -> Surface:
         """The fitted field over its box; `observation` only serves to trim, and to place author weights."""
         assert isinstance(observation, Points)
-        if self.frame is None:
-            self.frame = observation.normalized(self.normalize, self.size).frame
+        frame = self.frame or observation.normalized(self.normalize, self.size).frame
         low, high = (-self.bound,) * 3, (self.bound,) * 3
         return Surface(
-            partial(_values, self.field),
+            partial(igr_points.values, self.field, None),
             low,
             high,
             kind="sdf",
-            frame=grid_frame(self.grid, self.bound) if self.grid else self.frame,
-            gradient=partial(_gradients, self.field),
-            support=in_frame(observation, self.frame).points,
+            frame=igr_points.grid_frame(self.grid, self.bound) if self.grid else frame,
+            gradient=partial(igr_points.gradients, self.field, None),
+            support=igr_points.in_frame(observation, frame).points,
             device=str(self.device),
         )
 
-    def load_weights(self, path: str | Path) -> None:
-        """Take weights of the authors (``.pth``), of the nnabla example (``.h5``) or of our own, whatever the preset.
+    @classmethod
+    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
+        """This method around weights of the authors (``.pth``), of the nnabla example (``.h5``) or of our own.
 
         The authors' program does not normalise: such a network lives in its cloud's own coordinates. The example
-        brings the longest side to 2. A file does not tell the activation: that of the preset is used if the file is
-        of its kind, else its kind's own (softplus, leaky ReLU).
+        brings the longest side to 2.
+
+        Args:
+            path: the file; its format, widths and skip layers are found out.
+            changes: any other arguments, e.g. ``activation="relu"``, which a file does not tell.
 
         Raises:
             CheckpointError: if the file cannot be read, or does not hold the network of one shape.
         """
         kind, state, found = load_weights(path)
         if kind == "lightning":
-            self.on_load_checkpoint(read_torch(Path(path)))
-            load_state(self, state, path)
-            return
+            method = cls(**changes)
+            method.on_load_checkpoint(read_torch(Path(path)))
+            load_state(method, state, path)
+            return method
         if found["d_in"] != 3 or found["latent"]:
             raise CheckpointError(
                 f"'{path}' does not hold the network of one three-dimensional shape.",
                 "Use method=igr_shapespace for weights that go with latent codes.",
             )
-        authors = kind == "igr_authors"
-        same = isinstance(self.net, MLP) and self.net.layout == found["layout"]
-        activation = self.net.activation if same else Softplus() if authors else LeakyReLU(0.1)
-        self.net, self.averaged = MLP(**found, activation=activation), None
-        load_state(self.net, state, path)
-        self.normalize, self.size, self.frame = "none" if authors else "box", 2.0, None
-        self.bound = self.bound if same else 1.2 if authors else 1.5
-        if self.observation is not None:
-            self.attach(in_world(self.observation))
-
-
-def _share(rows: Tensor, rank: int, world: int) -> Tensor:
-    """Every world-th row; a few are left out where the count does not divide, so that all shares weigh the same."""
-    return rows[: len(rows) // world * world][rank::world]
-
-
-@torch.no_grad()
-def _values(field: Field, x: Tensor) -> Tensor:
-    return field(x)
-
-
-@torch.no_grad()
-def _gradients(field: Field, x: Tensor) -> Tensor:
-    return field.value_and_gradient(x)[1]
+        preset = {"width": found["widths"], "skip": found["skip"], **PRESETS[kind]}
+        method = cls(**{**preset, **changes})
+        load_state(method.net, state, path)
+        return method

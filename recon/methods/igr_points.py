@@ -1,4 +1,4 @@
-"""The points IGR trains on: local scale, samples off the surface, the nnabla example's split, and frames."""
+"""What both forms of IGR do with points: local scale, samples off the surface, split, frames, evaluation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from recon.geometry.frames import Frame
+from recon.nets.value_gradient import Field
 from recon.observations import OrientedPoints, Points
 
 NNABLA_SEED = 313
@@ -41,7 +42,7 @@ def off_surface_points(
     Returns:
         (..., N + uniform, d).
     """
-    make = {"device": points.device, "dtype": points.dtype, "generator": generator}
+    make: dict[str, Any] = {"device": points.device, "dtype": points.dtype, "generator": generator}
     spread = sigma[:, None] if isinstance(sigma, Tensor) else sigma
     local = points + torch.randn(points.shape, **make) * spread
     drawn = torch.rand(*points.shape[:-2], uniform, points.shape[-1], **make) * (2 * box) - box
@@ -65,11 +66,6 @@ def grid_frame(grid: int, bound: float) -> Frame:
     return Frame(scale, turn, scale * bound * np.array([1.0, -1.0, 1.0]))
 
 
-def in_world(observation: Points) -> Points:
-    """The observation as it was before it was normalised."""
-    return Points.from_cloud(observation.to_cloud(), observation.name)
-
-
 def in_frame(observation: Points, frame: Frame) -> Points:
     """The observation with local coordinates of a given frame, in float32."""
     cloud = observation.to_cloud()
@@ -79,3 +75,20 @@ def in_frame(observation: Points, frame: Frame) -> Points:
         local = torch.from_numpy(frame.normals_to_local(cloud.normals))
         changes["normals"] = torch.nn.functional.normalize(local, dim=1).float()
     return replace(observation, **changes)
+
+
+def share_of(rows: Tensor, rank: int, world: int) -> Tensor:
+    """Every world-th row; a few are left out where the count does not divide, so that all shares weigh the same."""
+    return rows[: len(rows) // world * world][rank::world]
+
+
+@torch.no_grad()
+def values(field: Field, code: Tensor | None, x: Tensor) -> Tensor:
+    """(N,) values at (N, 3) points, with one code (1, C) or none."""
+    return field(x) if code is None else field(x[None], code)[0]
+
+
+@torch.no_grad()
+def gradients(field: Field, code: Tensor | None, x: Tensor) -> Tensor:
+    """(N, 3) gradients at (N, 3) points, with one code (1, C) or none."""
+    return field.value_and_gradient(x)[1] if code is None else field.value_and_gradient(x[None], code)[1][0]

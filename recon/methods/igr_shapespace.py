@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,9 @@ from recon.io.checkpoints import load_state, load_weights
 from recon.losses.igr import Objective
 from recon.losses.points import code_length, surface_distance
 from recon.methods.base import Method, step_generator
-from recon.methods.igr_points import off_surface_points
+from recon.methods.igr_points import gradients, off_surface_points, values
 from recon.methods.schedules import halving, scheduled
 from recon.nets.sdf import MLP
-from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
 
 FIT_SCHEDULE = partial(halving, initial=5e-3, every=400, factor=0.1)
@@ -95,7 +94,7 @@ class IGRShapeSpace(Method):
         self.code_schedule = partial(halving, initial=code_lr, every=lr_every, floor=lr_floor)
         self.touched_only, self.margin, self.seed = touched_only, margin, seed
         self.fit_steps, self.fit_points, self.val_steps = fit_steps, fit_points, val_steps
-        self.half = torch.bfloat16 if precision == "bf16" else None
+        self.product_dtype = torch.bfloat16 if precision == "bf16" else None
         self.touched: Tensor | None = None
 
     @property
@@ -121,7 +120,7 @@ class IGRShapeSpace(Method):
         """The objective (without the codes' length) on (B, N, 3) points and (B, latent) codes."""
         uniform = max(1, int(points.shape[1] * self.uniform))
         off = off_surface_points(points, self.sigma, uniform, self.box, self.generator(step, points.device))
-        return self.objective(self.net, points, normals, off, codes, self.half)
+        return self.objective(self.net, points, normals, off, codes, self.product_dtype)
 
     def generator(self, step: int, device: torch.device) -> torch.Generator:
         """The random numbers of one step on this process."""
@@ -143,8 +142,8 @@ class IGRShapeSpace(Method):
         points, normals = _tensors(batch.observation)
         codes = self.fit_codes(points, normals, self.val_steps)
         with torch.no_grad():
-            values = self.net(points, codes)
-        self.log("val/surface", surface_distance(values), batch_size=len(points), sync_dist=True)
+            distances = self.net(points, codes)
+        self.log("val/surface", surface_distance(distances), batch_size=len(points), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         assert self.codes is not None
@@ -211,34 +210,37 @@ class IGRShapeSpace(Method):
     def _surface(self, scene: Points, code: Tensor) -> Surface:
         low, high = scene.points.amin(0) - self.margin, scene.points.amax(0) + self.margin
         return Surface(
-            partial(_values, self.net, code),
+            partial(values, self.net, code),
             tuple(low.tolist()),
             tuple(high.tolist()),
             kind="sdf",
             frame=scene.frame,
-            gradient=partial(_gradients, self.net, code),
+            gradient=partial(gradients, self.net, code),
             support=scene.points,
             device=str(self.device),
         )
 
-    def load_weights(self, path: str | Path) -> None:
-        """Take the network of the authors' shape space (``ModelParameters/N.pth``), or a checkpoint of our own.
+    @classmethod
+    def from_weights(cls, path: str | Path, **changes: Any) -> Self:
+        """This method around the network of the authors' shape space (``ModelParameters/N.pth``), or our own.
 
         Raises:
             CheckpointError: if the file cannot be read, or holds another network.
         """
         kind, state, found = load_weights(path)
         if kind == "lightning":
-            self.on_load_checkpoint({"state_dict": state})
-            load_state(self, state, path)
-        elif kind == "igr_authors" and found["d_in"] == 3 and found["latent"]:
-            self.net, self.codes, self.latent = MLP(**found), None, found["latent"]
-            load_state(self.net, state, path)
-        else:
+            method = cls(**changes)
+            method.on_load_checkpoint({"state_dict": state})
+            load_state(method, state, path)
+            return method
+        if kind != "igr_authors" or found["d_in"] != 3 or not found["latent"]:
             raise CheckpointError(
                 f"'{path}' does not hold the authors' network with latent codes.",
                 "Use method=igr for the network of one shape.",
             )
+        method = cls(**{"width": found["widths"], "skip": found["skip"], "latent": found["latent"], **changes})
+        load_state(method.net, state, path)
+        return method
 
 
 class _frozen:  # noqa: N801 - reads as a word: with _frozen(net)
@@ -263,13 +265,3 @@ def _table(rows: int, latent: int) -> nn.Embedding:
 def _tensors(observation: Observation) -> tuple[Tensor, Tensor | None]:
     assert isinstance(observation, Points)
     return observation.points, observation.normals if isinstance(observation, OrientedPoints) else None
-
-
-@torch.no_grad()
-def _values(net: Field, code: Tensor, x: Tensor) -> Tensor:
-    return net(x[None], code)[0]
-
-
-@torch.no_grad()
-def _gradients(net: Field, code: Tensor, x: Tensor) -> Tensor:
-    return net.value_and_gradient(x[None], code)[1][0]

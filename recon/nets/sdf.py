@@ -73,6 +73,7 @@ class MLP(Field):
 
     def _layer(self, number: int, codes: Tensor | None) -> Layer:
         linear = self.get_submodule(f"lin{number}")
+        assert isinstance(linear, nn.Linear)
         weight, bias = linear.weight, linear.bias
         if number not in self.skip and number > 0:
             return Layer(weight, None, bias[None])

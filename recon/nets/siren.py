@@ -35,7 +35,10 @@ class Siren(Field):
 
     def layers(self, codes: Tensor | None = None) -> list[Layer]:
         """The affine maps in order. There are no codes."""
-        linears = [self.get_submodule(f"lin{number}") for number in range(self.depth + 1)]
-        first, rest = linears[0], linears[1:]
-        bottom = Layer(None, first.weight, first.bias[None])
-        return [bottom, *(Layer(linear.weight, None, linear.bias[None]) for linear in rest)]
+        maps: list[Layer] = []
+        for number in range(self.depth + 1):
+            linear = self.get_submodule(f"lin{number}")
+            assert isinstance(linear, nn.Linear)
+            weights = (linear.weight, None) if number else (None, linear.weight)
+            maps.append(Layer(*weights, linear.bias[None]))
+        return maps

@@ -179,6 +179,7 @@ def _sweep_one(
         values.append(value)
         slopes.append(slope)
     top = layers[-1]
+    assert top.hidden is not None
     return torch.addmm(_bias(top.bias, len(x)), values[-1].to(x.dtype), top.hidden.t()), values, slopes
 
 
@@ -192,7 +193,9 @@ def _sweep_two(
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers, and u_l."""
     gradient = torch.zeros_like(x)
-    above = [layers[-1].hidden.to(dtype).expand(len(x), -1)]
+    top = layers[-1].hidden
+    assert top is not None
+    above = [top.to(dtype).expand(len(x), -1)]
     through: list[Tensor] = []
     for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
         through.insert(0, u := above[0] * slope)
@@ -243,7 +246,9 @@ def _sweep_four(
     top = len(sums.layers) - 1
     sums.product(top, "hidden", d_value, values[-1].to(d_value.dtype))
     sums.rows(top, "bias", d_value, len(sums.layers[top].bias))
-    d_h = d_value.to(ctx.dtype) @ sums.layers[top].hidden.to(ctx.dtype)
+    weight = sums.layers[top].hidden
+    assert weight is not None
+    d_h = d_value.to(ctx.dtype) @ weight.to(ctx.dtype)
     d_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
     for number in reversed(range(top)):
         layer, bend = sums.layers[number], bends[number]

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from recon.errors import CheckpointError
 from recon.geometry.frames import Frame
 from recon.methods.igr import IGR
-from recon.methods.igr_points import holdout_split, in_frame, in_world
+from recon.methods.igr_points import holdout_split, in_frame
 from recon.observations import OrientedPoints, Points
 from recon.tasks.fit import Steps
 
@@ -222,9 +222,7 @@ def test_a_frame_of_a_checkpoint_wins_over_the_clouds_own() -> None:
 def test_weights_of_the_authors_live_in_the_clouds_own_coordinates(tmp_path: Path) -> None:
     other = tiny(width=24)
     torch.save({"model_state_dict": {f"module.{k}": v for k, v in other.net.state_dict().items()}}, tmp_path / "w")
-    method = tiny()
-    method.attach(sphere())
-    method.load_weights(tmp_path / "w")
+    method = IGR.from_weights(tmp_path / "w", points=64)
     surface = method.reconstruct(sphere())
     x = torch.rand(7, 3)
     assert torch.equal(surface.field(x), other.net(x).detach())
@@ -237,14 +235,38 @@ def test_weights_that_need_codes_are_refused(tmp_path: Path) -> None:
 
     torch.save({"model_state_dict": MLP(widths=(20,) * 5, latent=6).state_dict()}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="one three-dimensional shape"):
-        tiny().load_weights(tmp_path / "w.pth")
+        IGR.from_weights(tmp_path / "w.pth")
 
 
-def test_there_and_back_again_through_frames() -> None:
+def test_weights_of_our_own_bring_their_frame(tmp_path: Path) -> None:
+    method = tiny_with_scene()
+    train(method, tmp_path, 2).save_checkpoint(tmp_path / "own.ckpt")
+    again = IGR.from_weights(tmp_path / "own.ckpt", width=32, depth=4, skip=(2,))
+    assert again.frame.scale == method.frame.scale
+    x = torch.rand(5, 3)
+    assert torch.equal(again.reconstruct(sphere()).field(x), method.reconstruct(sphere()).field(x))
+
+
+def test_a_given_frame_gives_the_same_local_coordinates() -> None:
     scene = sphere()
     local = scene.normalized()
-    back = in_world(local)
-    np.testing.assert_allclose(back.points.numpy(), scene.points.numpy(), atol=1e-5)
     again = in_frame(scene, local.frame)
     torch.testing.assert_close(again.points, local.points)
     torch.testing.assert_close(again.normals, local.normals)
+
+
+def test_validation_scores_a_mesh_truly_and_by_the_published_recipe(tmp_path: Path) -> None:
+    method = tiny_with_scene(holdout=0.25, val_resolution=16)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    (row,) = trainer.validate(method, DataLoader([0], batch_size=None), verbose=False)
+    assert row.keys() == {f"val/{k}" for k in ("surface", "chamfer", "hausdorff", "legacy_chamfer", "legacy_hausdorff")}
+    assert row["val/chamfer"] < row["val/hausdorff"] < 1.5
+
+
+def test_released_meshes_of_nnabla_are_in_turned_grid_units() -> None:
+    method = tiny(network="nnabla", compat="released", bound=1.5, grid=64)
+    frame = method.reconstruct(sphere()).frame
+    np.testing.assert_allclose(
+        frame.to_world(np.array([[-1.5, -1.5, 1.5], [1.5, -1.5, -1.5]])), [[0, 0, 63], [0, -63, 0]]
+    )
+    np.testing.assert_allclose(tiny(network="nnabla").reconstruct(sphere()).frame.translation, CENTRE, atol=0.05)

@@ -49,7 +49,16 @@ def batches(rows: list[list[int]]) -> DataLoader[Batch]:
 
 def tiny(**changes: Any) -> IGRShapeSpace:
     torch.manual_seed(0)
-    defaults = {"width": 32, "depth": 4, "skip": (2,), "latent": 4, "scenes": 3, "fit_steps": 40, "fit_points": 100, "val_steps": 2}
+    defaults = {
+        "width": 32,
+        "depth": 4,
+        "skip": (2,),
+        "latent": 4,
+        "scenes": 3,
+        "fit_steps": 40,
+        "fit_points": 100,
+        "val_steps": 2,
+    }
     return IGRShapeSpace(**{**defaults, **changes})
 
 
@@ -145,20 +154,18 @@ def test_the_table_needs_the_number_of_scenes(tmp_path: Path) -> None:
 def test_the_authors_network_is_loaded_without_codes(tmp_path: Path) -> None:
     net = MLP(widths=(20,) * 5, latent=6)
     torch.save({"epoch": 1, "model_state_dict": net.state_dict()}, tmp_path / "w.pth")
-    method = tiny()
-    method.load_weights(tmp_path / "w.pth")
+    method = IGRShapeSpace.from_weights(tmp_path / "w.pth", fit_points=50)
     x, codes = torch.randn(2, 5, 3), torch.randn(2, 6)
     assert torch.equal(method.net(x, codes), net(x, codes))
     scene = ellipsoid(SCALES[0]).normalized("box", 1.8)
     assert method.fit_codes(scene.points[None], scene.normals[None], 1).shape == (1, 6)
     torch.save({"model_state_dict": MLP(widths=(20,) * 5).state_dict()}, tmp_path / "plain.pth")
     with pytest.raises(CheckpointError, match="latent codes"):
-        method.load_weights(tmp_path / "plain.pth")
+        IGRShapeSpace.from_weights(tmp_path / "plain.pth")
 
 
 def test_weights_of_our_own_checkpoint_bring_their_table(tmp_path: Path) -> None:
     method = tiny()
     train(method, tmp_path, 1, [[0, 1, 2]]).save_checkpoint(tmp_path / "own.ckpt")
-    other = tiny(scenes=None)
-    other.load_weights(tmp_path / "own.ckpt")
+    other = IGRShapeSpace.from_weights(tmp_path / "own.ckpt", width=32, depth=4, skip=(2,), latent=4)
     assert torch.equal(other.codes.weight, method.codes.weight)

@@ -287,8 +287,7 @@ def test_meshes_of_the_authors_networks(path: Path, tmp_path: Path) -> None:
     expected = json.loads((path.parent / "expected.json").read_text())[path.stem]
     net = _net(_state(np.load(path)), tmp_path)
     torch.save({"model_state_dict": net.state_dict()}, tmp_path / "authors.pth")
-    method = IGR(width=8, bound=expected["bound"])
-    method.load_weights(tmp_path / "authors.pth")
+    method = IGR.from_weights(tmp_path / "authors.pth", bound=expected["bound"])
     surface = method.reconstruct(Points(torch.rand(100, 3)))
     mesh = surface.mesh(resolution=expected["resolution"] - 1, extraction="dense", normals=False).mesh
     _agree(_statistics(mesh.vertices, mesh.faces), expected, size=2 * expected["bound"])
