@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -74,14 +75,15 @@ def orient(points: np.ndarray, normals: np.ndarray, neighbours: Neighbours | Non
     frame = Frame.fit(points)
     local, areas = frame.to_local(points), neighbours.areas(smooth=AREA_SMOOTH)
     spacing = neighbours.spacing() / frame.scale
-    tensors = [torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (local, normals, areas / areas.sum())]
+    arrays = (np.asarray(a, dtype=np.float32) for a in (local, normals, areas / areas.sum()))
+    spots, axes, weights = (torch.from_numpy(a) for a in arrays)
+    field_on = partial(SignField, spots, axes, weights, half=HALF)
     blur = max(1.0, SCORE_SPACINGS * spacing * SCORE_GRID / (2 * HALF))
-    judge = SignField(*tensors, resolution=SCORE_GRID, half=HALF, smoothing=blur)
-    field = SignField(*tensors, resolution=POLISH_GRID, half=HALF)
+    judge, field = field_on(resolution=SCORE_GRID, smoothing=blur), field_on(resolution=POLISH_GRID)
     score, signs = _search(judge, field, neighbours, local, normals, seed)
     score, signs = _flipped_patches(judge, neighbours, normals, score, signs)
     if spacing < 2 * HALF / FINE_GRID:
-        signs = SignField(*tensors, resolution=FINE_GRID, half=HALF, smoothing=FINE_SMOOTHING).improved(signs)
+        signs = field_on(resolution=FINE_GRID, smoothing=FINE_SMOOTHING).improved(signs)
     signed = np.asarray(normals, dtype=np.float64) * signs.numpy()[:, None].astype(np.float64)
     centre = np.average(local, axis=0, weights=areas)
     flux = (areas * (signed * (local - centre)).sum(axis=1)).sum()  # three times the volume, if it is closed

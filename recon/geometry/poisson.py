@@ -56,13 +56,21 @@ class Lattice3:
         return grid.view(size, size, size) / self.cell**3
 
     def waves(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Angular wave numbers along the axes of `rfftn`, broadcastable, 0 at the Nyquist frequency."""
+        """Angular wave numbers of derivatives along the axes of `rfftn`, broadcastable; 0 at the Nyquist frequency."""
+        x, y, z = self._frequencies(device)
+        if self.resolution % 2 == 0:  # that wave is sampled at its extremes, where its derivative is 0
+            x[self.resolution // 2] = y[:, self.resolution // 2] = z[:, :, -1] = 0
+        return x, y, z
+
+    def square(self, device: torch.device) -> Tensor:
+        """The squared length of the wave vectors of `rfftn`, the Nyquist frequency included."""
+        x, y, z = self._frequencies(device)
+        return x**2 + y**2 + z**2
+
+    def _frequencies(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         full = 2 * torch.pi * torch.fft.fftfreq(self.resolution, self.cell, device=device)
         half = 2 * torch.pi * torch.fft.rfftfreq(self.resolution, self.cell, device=device)
-        if self.resolution % 2 == 0:
-            full[self.resolution // 2] = 0  # the derivative of a wave that is sampled at its nodes
-            half[-1] = 0
-        return full[:, None, None], full[None, :, None], half[None, None, :]
+        return full[:, None, None].clone(), full[None, :, None].clone(), half[None, None, :]
 
 
 class GridField:
@@ -152,7 +160,7 @@ def solve_poisson(
     keys, weights = grid.corners(points)
     waves = grid.waves(points.device)
     flux = _divergence(grid, keys, weights, normals * areas[:, None], waves)
-    chi = torch.fft.irfftn(flux * _kernel(waves, smoothing), s=(resolution,) * 3)
+    chi = torch.fft.irfftn(flux * _kernel(grid.square(points.device), smoothing), s=(resolution,) * 3)
     at_points = (chi.flatten()[keys] * weights).sum(dim=0)
     level = (at_points * areas).sum() / areas.sum()
     return GridField(grid, level - chi)
@@ -168,8 +176,7 @@ def _divergence(
     return total  # type: ignore[return-value]
 
 
-def _kernel(waves: tuple[Tensor, Tensor, Tensor], smoothing: float) -> Tensor:
+def _kernel(square: Tensor, smoothing: float) -> Tensor:
     """The Green's function of the Laplacian times a Gaussian, in Fourier space; the mean is left at 0."""
-    square = waves[0] ** 2 + waves[1] ** 2 + waves[2] ** 2
     kernel = torch.exp(square * (-0.5 * smoothing**2)) / square.clamp_min(1e-12)
     return torch.where(square > 0, kernel, torch.zeros_like(kernel))

@@ -28,7 +28,7 @@ class SignField:
         self.vectors = normals * (areas / areas.sum())[:, None]
         self.keys, self.weights = self.grid.corners(points)
         self.waves = self.grid.waves(points.device)
-        square = self.waves[0] ** 2 + self.waves[1] ** 2 + self.waves[2] ** 2
+        square = self.grid.square(points.device)
         self.low_pass = torch.exp(square * (-0.5 * (smoothing * self.grid.cell) ** 2))
         self.inverse = torch.where(square > 0, 1 / square.clamp_min(1e-12), torch.zeros_like(square))
 
