@@ -15,8 +15,9 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from recon.geometry.extraction import Grid
-from recon.geometry.marching import Welder, march
+from recon.geometry.marching import march
 from recon.geometry.surface import Surface
+from recon.geometry.welding import Welder
 from recon.nets.sdf import MLP
 
 Compare = Callable[..., object]

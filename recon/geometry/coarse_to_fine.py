@@ -9,18 +9,16 @@ sign change leads into is added, so no surface that touches a found one is cut.
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
+from recon.geometry.block_bounds import HALF, bounds, corners, ends, suspicious
 from recon.geometry.blocks import BATCH, NODES, SIDE, Blocks
 from recon.geometry.evaluation import Evaluator
 from recon.geometry.extraction import Grid
 
 SAFETY = 1.5
-HALF = SIDE // 2
-_PARITY = sum(np.meshgrid(*[np.arange(NODES) % 2] * 3, indexing="ij"))
-_DISTANCE = np.sqrt(_PARITY).astype(np.float32) / 2
-"""Of each node of a block from the coarser nodes it lies between, in coarse cells."""
 
 
 def coarse_to_fine(evaluator: Evaluator) -> Blocks:
@@ -138,39 +136,6 @@ def _steepest(values: np.ndarray, spacing: float) -> float:
     return float(usable.max()) if usable.size else 0.0
 
 
-def suspicious(values: np.ndarray, reach: float) -> np.ndarray:
-    """Which cells of closed blocks may hold surface.
-
-    Args:
-        values: (n, k, k, k) values or signed bounds.
-        reach: how much the field can change along the side of a cell.
-
-    Returns:
-        (n, k-1, k-1, k-1) bool: False where each point of the cell is certain, by its nearest corner (at most half a
-        diagonal away) or by any one corner (at most a whole diagonal away), and the corners have one sign.
-    """
-    size, inside = np.abs(values), values < 0
-    half = np.float32(reach * 3**0.5 / 2)
-    close, near = size <= half, size <= 2 * half
-    some, every = inside, inside
-    for axis in (1, 2, 3):
-        close, near = _pairs(np.logical_or, close, axis), _pairs(np.logical_and, near, axis)
-        some, every = _pairs(np.logical_or, some, axis), _pairs(np.logical_and, every, axis)
-    return np.asarray((close & near) | (some & ~every))
-
-
-def _pairs(combine: np.ufunc, values: np.ndarray, axis: int) -> np.ndarray:
-    """Combine each node with the next along an axis."""
-    first, second = _neighbours(axis)
-    return combine(values[first], values[second])
-
-
-def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    first, second = [slice(None)] * 4, [slice(None)] * 4
-    first[axis], second[axis] = slice(None, -1), slice(1, None)
-    return tuple(first), tuple(second)
-
-
 def _expanded(
     evaluator: Evaluator, coords: np.ndarray, coarse: np.ndarray, known: np.ndarray, reach: float, stride: int
 ) -> Blocks:
@@ -194,32 +159,6 @@ def _expanded(
     return blocks
 
 
-def bounds(coarse: np.ndarray, reach: float) -> np.ndarray:
-    """Signed lower bounds of a field's distance from zero at twice as many nodes; 0 where the sign is open.
-
-    Args:
-        coarse: (n, 5, 5, 5) values or signed bounds.
-        reach: how much the field can change along the side of a coarse cell.
-
-    Returns:
-        (n, 9, 9, 9): at coarse nodes the same values; between them the farthest from zero of the coarse nodes
-        around, less what the field can change on the way from there.
-    """
-    for axis in (1, 2, 3):
-        first = coarse.take(range(HALF), axis=axis)
-        second = coarse.take(range(1, HALF + 1), axis=axis)
-        shape = list(coarse.shape)
-        shape[axis] = NODES
-        wide = np.empty(shape, dtype=np.float32)
-        index = [slice(None)] * 4
-        index[axis] = slice(None, None, 2)
-        wide[tuple(index)] = coarse
-        index[axis] = slice(1, None, 2)
-        wide[tuple(index)] = np.where(np.abs(first) >= np.abs(second), first, second)
-        coarse = wide
-    return np.copysign(np.maximum(np.abs(coarse) - np.float32(reach) * _DISTANCE, 0), coarse)
-
-
 def _evaluate(
     blocks: Blocks, batch: np.ndarray, wanted: np.ndarray, evaluator: Evaluator, stride: int = 1
 ) -> np.ndarray:
@@ -239,16 +178,7 @@ def _sharpen(blocks: Blocks, reach: float, evaluator: Evaluator, stride: int) ->
     """Evaluate the corners of suspicious cells that are only bounded: it clears most of them, and saves their parts."""
     for batch in blocks.batches():
         known = blocks.known[batch]
-        _evaluate(blocks, batch, _corners(suspicious(blocks.values[batch], reach)) & ~known, evaluator, stride)
-
-
-def _corners(cells: np.ndarray) -> np.ndarray:
-    """(n, 8, 8, 8) marked cells to (n, 9, 9, 9) marked nodes."""
-    for axis in (1, 2, 3):
-        edge = [(0, 0)] * 4
-        edge[axis] = (1, 1)
-        cells = _pairs(np.logical_or, np.pad(cells, edge), axis)
-    return cells
+        _evaluate(blocks, batch, corners(suspicious(blocks.values[batch], reach)) & ~known, evaluator, stride)
 
 
 def _halved(blocks: Blocks, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,7 +189,7 @@ def _halved(blocks: Blocks, reach: float) -> tuple[np.ndarray, np.ndarray, np.nd
         open_ = np.asarray(cells.any(axis=(2, 4, 6)))
         for corner in product((0, 1), repeat=3):
             keep = batch[open_[:, corner[0], corner[1], corner[2]]]
-            part = (keep, *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))
+            part: Any = (keep, *(slice(HALF * c, HALF * c + HALF + 1) for c in corner))
             coords.append(2 * blocks.coords[keep].astype(np.int64) + corner)
             values.append(blocks.values[part])
             known.append(blocks.known[part])
@@ -274,7 +204,7 @@ def _complete(blocks: Blocks, evaluator: Evaluator) -> None:
     while len(recent):
         touched = [np.zeros(0, dtype=np.int64)]
         for batch in blocks.batches(recent):
-            open_ = _ends(blocks.values[batch]) & ~blocks.known[batch]
+            open_ = ends(blocks.values[batch]) & ~blocks.known[batch]
             touched.append(_evaluate(blocks, batch, open_, evaluator))
         places = [blocks.leaving(batch) for batch in blocks.batches(recent)]
         missing = np.unique(np.concatenate(places), axis=0)
@@ -291,15 +221,3 @@ def _spread(blocks: Blocks, slots: np.ndarray) -> np.ndarray:
     nodes = blocks.coords[slots].astype(np.int64)[:, None] * SIDE + rim
     values = blocks.values[slots[:, None], rim[:, 0], rim[:, 1], rim[:, 2]]
     return blocks.write(nodes.reshape(-1, 3), values.reshape(-1))
-
-
-def _ends(values: np.ndarray) -> np.ndarray:
-    """(n, 9, 9, 9) bool: nodes at an end of an edge whose ends differ in sign."""
-    inside = values < 0
-    ends = np.zeros(values.shape, dtype=bool)
-    for axis in (1, 2, 3):
-        crossed = _pairs(np.not_equal, inside, axis)
-        first, second = _neighbours(axis)
-        ends[first] |= crossed
-        ends[second] |= crossed
-    return ends

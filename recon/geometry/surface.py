@@ -28,9 +28,10 @@ from recon.geometry.dense import slabs
 from recon.geometry.evaluation import Evaluator, Progress
 from recon.geometry.extraction import Bounded, Grid
 from recon.geometry.frames import Frame
-from recon.geometry.marching import Welder, march
+from recon.geometry.marching import march
 from recon.geometry.mise import mise_blocks
 from recon.geometry.vertices import colors, normals, polisher
+from recon.geometry.welding import Welder
 from recon.io.types import Mesh
 
 Kind = Literal["sdf", "occupancy", "implicit"]

@@ -11,8 +11,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
+from recon.geometry.block_bounds import bounds, suspicious
 from recon.geometry.blocks import NODES, SIDE, Blocks
-from recon.geometry.coarse_to_fine import bounds, suspicious
 from recon.geometry.surface import Extraction, Surface
 
 LOW, HIGH = (-1.2,) * 3, (1.2,) * 3

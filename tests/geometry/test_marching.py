@@ -8,8 +8,9 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from recon.geometry.extraction import Grid
-from recon.geometry.marching import MARGIN, Welder, march
+from recon.geometry.marching import MARGIN, march
 from recon.geometry.marching_tables import CENTRE, EDGES, tables
+from recon.geometry.welding import Welder
 
 
 def mesh_of(volume: np.ndarray, cut: tuple[int, ...] = ()) -> trimesh.Trimesh:
