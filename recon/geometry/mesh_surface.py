@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from recon.geometry import cleanup
+from recon.geometry.evaluation import Progress
 from recon.geometry.surface import Extraction, MeshOptions
 from recon.io.types import Mesh
 
@@ -23,9 +25,11 @@ class MeshSurface:
     triangles: Mesh
     support: np.ndarray | None = None
 
-    def mesh(self, options: MeshOptions | None = None, **changes: object) -> Extraction:
+    def mesh(
+        self, options: MeshOptions | None = None, *, progress: Progress | None = None, **changes: Any
+    ) -> Extraction:
         """The mesh with components dropped, far faces trimmed and faces merged as the options say."""
-        options = replace(options or MeshOptions(), **changes)  # type: ignore[arg-type]
+        options = replace(options or MeshOptions(), **changes)
         vertices, faces = self.triangles.vertices, self.triangles.faces
         count, labels = cleanup.components(faces, len(vertices))
         if not count:

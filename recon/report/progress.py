@@ -22,8 +22,8 @@ class Meter(Protocol):
     def __call__(self, steps: float = 1, note: str = "") -> None:
         """Move on by some steps and show a short note, e.g. the loss."""
 
-    def to(self, done: float, note: str = "") -> None:
-        """Say how many steps are done in all."""
+    def to(self, done: float, note: str = "", total: float | None = None) -> None:
+        """Say how many steps are done in all, and of how many if that is known better by now."""
 
 
 @contextmanager
@@ -89,8 +89,8 @@ class Bar:
         self.progress.advance(self.task, steps)
         self._say(note)
 
-    def to(self, done: float, note: str = "") -> None:
-        self.progress.update(self.task, completed=done)
+    def to(self, done: float, note: str = "", total: float | None = None) -> None:
+        self.progress.update(self.task, completed=done, total=total)  # None leaves the total as it is
         self._say(note)
 
     def close(self, finished: bool) -> None:
@@ -117,7 +117,8 @@ class Lines:
     def __call__(self, steps: float = 1, note: str = "") -> None:
         self.to(self.done + steps, note)
 
-    def to(self, done: float, note: str = "") -> None:
+    def to(self, done: float, note: str = "", total: float | None = None) -> None:
+        self.total = self.total if total is None else total
         self.done, self.note = done, note or self.note
         since = self.clock() - self.last
         far = bool(self.total) and self.done - self.told >= LINE_SHARE * (self.total or 0)

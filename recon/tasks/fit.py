@@ -51,6 +51,8 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
     last = checkpoints / LAST
     trainer = _trainer(cfg, method, folder)
     loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, _steps(cfg, method))
+    for logger in trainer.loggers:
+        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     try:
         trainer.fit(method, **loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as error:

@@ -81,7 +81,7 @@ def facts(results: Sequence[Result]) -> dict[str, str]:
 def read_curves(home: Path) -> list[Curve]:
     """The curves a csv logger left in a fit's folder; a resumed fit has several files."""
     history: dict[str, tuple[list[float], list[float]]] = {}
-    for file in sorted(home.rglob("metrics.csv")):
+    for file in sorted(home.glob("logs/version_*/metrics.csv"), key=lambda f: int(f.parent.name.split("_")[1])):
         with file.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 for key, value in row.items():

@@ -17,6 +17,7 @@ from recon.methods.base import Method, SceneMethod
 from recon.metrics.protocols import evaluate, status
 from recon.metrics.scan import scan_to_mesh
 from recon.observations import Points, Scene, Truth
+from recon.report.progress import progress
 from recon.tasks import build
 from recon.tasks.fit import fit, load_checkpoint
 from recon.tasks.folder import RunFolder
@@ -71,7 +72,9 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
         method = shared or prepared(cfg, folder, scene)
         method.to(build.device_of(cfg)).eval()
         surface = method.reconstruct(scene.observation)
-        extraction = surface.mesh(build.build_mesh_options(cfg))
+        with progress(None, f"{scene.observation.name}: mesh") as bar:
+            options = build.build_mesh_options(cfg)
+            extraction = surface.mesh(options, progress=lambda done, total: bar.to(done, "field evaluations", total))
     file = folder.sub("meshes") / f"{scene.observation.name}.ply"
     write_mesh(file, extraction.mesh)
     warnings = (*method.warnings, *extraction.warnings)
@@ -127,10 +130,13 @@ def scores(cfg: DictConfig, scene: Scene, extraction: Extraction) -> dict[str, A
     """Metrics against the truth where it is known, and how well the mesh explains the input in any case."""
     row: dict[str, Any] = {"status": status(extraction.mesh)}
     row |= {"faces": len(extraction.mesh.faces), "components": extraction.components}
-    if isinstance(scene.observation, Points):
-        row |= scan_to_mesh(scene.observation.to_cloud(), extraction.mesh)
-    if isinstance(scene.target, Truth):
-        row |= evaluate(extraction.mesh, scene.target.surface, cfg.protocol, cfg.seed)
+    with progress(2, f"{scene.observation.name}: evaluation") as bar:
+        if isinstance(scene.observation, Points):
+            row |= scan_to_mesh(scene.observation.to_cloud(), extraction.mesh)
+        bar(1, "distance of the input")
+        if isinstance(scene.target, Truth):
+            row |= evaluate(extraction.mesh, scene.target.surface, cfg.protocol, cfg.seed)
+        bar(1)
     return row
 
 
