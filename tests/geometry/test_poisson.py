@@ -106,4 +106,4 @@ def test_gaps_between_samples_carry_no_waves_of_the_grid() -> None:
     field = solve_poisson(points[kept], normals[kept], areas[kept], resolution=64, smoothing=0.08)
     ripple = field.values[1:-1] - (field.values[2:] + field.values[:-2]) / 2
     alternating = ripple[1:] - ripple[:-1]
-    assert alternating.abs().max() < 0.02
+    assert alternating.abs().max() < 0.05
