@@ -30,6 +30,15 @@ class Batch:
     target: Target | None
     index: Tensor
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with all its tensors on `device`; Lightning moves batches through this."""
+        return replace(
+            self,
+            observation=_moved(self.observation, device),
+            target=None if self.target is None else _moved(self.target, device),
+            index=self.index.to(device),
+        )
+
 
 class ReconDataModule(pl.LightningDataModule):
     """Base of all datasets.
@@ -162,6 +171,11 @@ def _stacked(items: Sequence[Any]) -> Any:
     first = items[0]
     tensors = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
     return replace(first, **{n: torch.stack([getattr(i, n) for i in items]) for n in tensors})
+
+
+def _moved(item: Any, device: torch.device | str) -> Any:
+    tensors = {f.name: getattr(item, f.name) for f in fields(item)}
+    return replace(item, **{name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)})
 
 
 def folder(path: str | Path, what: str, make: str) -> Path:

@@ -39,6 +39,6 @@ class Siren(Field):
         for number in range(self.depth + 1):
             linear = self.get_submodule(f"lin{number}")
             assert isinstance(linear, nn.Linear)
-            weights = (linear.weight, None) if number else (None, linear.weight)
-            maps.append(Layer(*weights, linear.bias[None]))
+            hidden, position = (linear.weight, None) if number else (None, linear.weight)
+            maps.append(Layer(hidden, position, linear.bias[None]))
         return maps

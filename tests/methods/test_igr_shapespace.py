@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,15 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from recon.data.base import Batch
 from recon.errors import CheckpointError, ConfigError
 from recon.methods.igr_shapespace import IGRShapeSpace
 from recon.nets.sdf import MLP
 from recon.observations import OrientedPoints
 
 SCALES = [(1.0, 0.4, 0.4), (1.0, 1.0, 0.4), (1.0, 1.0, 1.0), (1.0, 0.6, 0.4)]
-
-
-@dataclass
-class Batch:
-    observation: OrientedPoints
-    index: Tensor
 
 
 def ellipsoid(axes: tuple[float, ...], count: int = 300) -> OrientedPoints:
@@ -42,7 +35,7 @@ def batches(rows: list[list[int]]) -> DataLoader[Batch]:
         stacked = OrientedPoints(
             torch.stack([s.points for s in scenes]), normals=torch.stack([s.normals for s in scenes])
         )
-        return Batch(stacked, torch.tensor(index))
+        return Batch(stacked, None, torch.tensor(index))
 
     return DataLoader([make(index) for index in rows], batch_size=None)
 
