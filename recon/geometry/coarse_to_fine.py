@@ -19,6 +19,8 @@ from recon.geometry.evaluation import Evaluator
 from recon.geometry.extraction import Grid
 
 SAFETY = 1.5
+FIRST = 4
+"""Stride of the first blocks a field is asked about: larger ones would rarely be ruled out."""
 
 
 def coarse_to_fine(evaluator: Evaluator) -> Blocks:
@@ -55,7 +57,7 @@ def _octants(coords: np.ndarray) -> np.ndarray:
 def _bounded(evaluator: Evaluator) -> Blocks:
     """Divide blocks as long as the field itself says that they may hold surface."""
     grid = evaluator.grid
-    stride = 1 << max(0, (max(grid.cells) // (4 * SIDE)).bit_length() - 1)
+    stride = FIRST
     coords = _places(_shape(grid, stride))
     while True:
         keep = evaluator.may_hold(coords * (SIDE * stride), SIDE * stride)
