@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, did_you_mean
 from recon.geometry.blocks import SIDE
 from recon.geometry.cleanup import (
     Triangles,
@@ -35,6 +35,7 @@ from recon.geometry.welding import Welder
 from recon.io.types import Mesh
 
 Kind = Literal["sdf", "occupancy", "implicit"]
+EXTRACTORS = {"dense": all_blocks, "coarse_to_fine": coarse_to_fine, "mise": mise_blocks}
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ class Surface:
         count, labels = components(faces, len(vertices))
         vertices, faces = self._cleaned(evaluator.grid.positions(vertices), faces, labels, options)
         warnings = _warnings(count, cut, faces, evaluator)
+        if self.support is None and (options.trim or options.support_filter):
+            warnings += ("This surface does not know its input: mesh.trim and mesh.support_filter did nothing.",)
         return Extraction(self._dressed(vertices, faces, evaluator, options), evaluator.count, count, cut, warnings)
 
     def _evaluator(self, options: MeshOptions, progress: Progress | None) -> Evaluator:
@@ -154,6 +157,11 @@ class Surface:
         return evaluator
 
     def _extractor(self, options: MeshOptions) -> str:
+        if options.extraction not in ("auto", *EXTRACTORS):
+            raise ConfigError(
+                f"mesh.extraction={options.extraction} is not known.",
+                did_you_mean(options.extraction, ("auto", *EXTRACTORS)),
+            )
         if options.extraction != "auto":
             return options.extraction
         if isinstance(self.field, Bounded):
@@ -204,7 +212,7 @@ def _triangles(evaluator: Evaluator, options: MeshOptions, extractor: str) -> Tr
         for values, origin in slabs(evaluator):
             welder.add(march(values, origin, grid, polish))
         return welder.join()
-    blocks = {"dense": all_blocks, "coarse_to_fine": coarse_to_fine, "mise": mise_blocks}[extractor](evaluator)
+    blocks = EXTRACTORS[extractor](evaluator)
     for batch in blocks.batches():
         welder.add(march(blocks.values[batch], SIDE * blocks.coords[batch], grid, polish))
     return welder.join()

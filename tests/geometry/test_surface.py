@@ -173,6 +173,10 @@ def test_faces_far_from_the_input_are_trimmed() -> None:
     assert "Nothing is left" in nothing.warnings[0]
 
 
+def test_trimming_without_an_input_is_reported() -> None:
+    assert "did nothing" in surface(ball()).mesh(resolution=24, trim=2.0).warnings[0]
+
+
 def test_simplification_reaches_the_count_and_keeps_the_shape() -> None:
     mesh = surface(ball()).mesh(resolution=64, faces=2000).mesh
     assert abs(len(mesh.faces) - 2000) <= 20
@@ -212,6 +216,8 @@ def test_the_chunk_bounds_every_call_and_progress_reaches_the_count() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match="resolution=1"):
         surface(ball()).mesh(resolution=1)
+    with pytest.raises(ConfigError, match="Did you mean 'dense'"):
+        surface(ball()).mesh(extraction="dens")
     with pytest.raises(ConfigError, match="is empty"):
         Surface(ball(), (0, 0, 0), (1, 0, 1)).mesh()
     with pytest.raises(ReconError, match="values of shape"):
