@@ -26,7 +26,7 @@ VERBS = {
 }
 PATH_KEYS = {"input", "output", "source", "pred", "truth", "run", "weights", "data.path", "data.input", "data.truth"}
 OVERRIDES_FILE = "overrides.json"
-_NOT_A_RUNS_OWN = ("hydra", "task", "run", "input", "output", "pred", "truth", "methods", "report")
+_NOT_A_RUNS_OWN = ("hydra", "task", "run", "output", "pred", "methods", "report")
 
 
 @dataclass
@@ -156,10 +156,22 @@ def with_recorded(line: CommandLine) -> CommandLine:
         return line
     recorded = read_recorded(Path(folder))
     asked = {key_of(o) for o in line.overrides}
-    replaced = {g for g in ("method", "data") if g in asked or (g == "data" and "input" in asked)}
+    replaced: set[str] = {group for group in ("method", "data") if group in asked}
+    if replaced == {"data"} or "input" in asked:
+        replaced |= {"data", "input", "truth"}
     kept = [o for o in recorded if key_of(o) not in asked and not _dropped(key_of(o), replaced)]
     pinned = [f"hydra.run.dir={quoted(str(Path(folder)))}"] if "hydra.run.dir" not in asked else []
     return CommandLine(line.verb, line.flags, [*kept, *line.overrides, *pinned])
+
+
+def rooted(override: str) -> str:
+    """The same override with a relative path made absolute, so that it means the same from another folder."""
+    key, _, value = override.partition("=")
+    text = unquoted(value)
+    if key not in PATH_KEYS or text in ("", "null"):
+        return override
+    mark = "@" if text.startswith("@") and not Path(text).exists() else ""
+    return f"{key}={quoted(mark + os.path.abspath(text.removeprefix(mark)))}"
 
 
 def _dropped(key: str, replaced: set[str]) -> bool:

@@ -8,12 +8,12 @@ import shlex
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted
+from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted, read_recorded, rooted
 from recon.errors import ConfigError, ReconError
 from recon.io.files import write_text
 
@@ -52,7 +52,7 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
-        if isinstance(error, ReconError) and is_first_process() and not self.resumed:
+        if is_first_process() and not self.resumed and (isinstance(error, ReconError) or self._is_empty()):
             self._remove_if_unused()
 
     def record(self, cfg: DictConfig) -> None:
@@ -61,10 +61,31 @@ class RunFolder:
         Raises:
             ConfigError: if the run was made with another method or dataset than is asked for now.
         """
-        if not is_first_process() or self.resumed:
+        if not is_first_process():
+            return
+        if self.resumed:
+            self._check_same(cfg)
             return
         write_text(self.path / CONFIG_FILE, OmegaConf.to_yaml(cfg))
-        write_text(self.path / OVERRIDES_FILE, json.dumps(self.overrides, indent=1, ensure_ascii=False))
+        recorded = [rooted(o) for o in self.overrides]
+        write_text(self.path / OVERRIDES_FILE, json.dumps(recorded, indent=1, ensure_ascii=False))
+
+    def _check_same(self, cfg: DictConfig) -> None:
+        """Stop where method or data have other values than the run was made with, and nobody asked for that."""
+        saved = OmegaConf.create(OmegaConf.load(self.path / CONFIG_FILE))
+        recorded = read_recorded(self.path)
+        asked = {key_of(o) for o in self.overrides if o not in recorded}
+        groups = [g for g in ("method", "data") if g not in asked and not (g == "data" and "input" in asked)]
+        for group in groups:
+            was, now = _values(saved, group), _values(cfg, group)
+            changed = [k for k in sorted({*was, *now}) if was.get(k) != now.get(k) and f"{group}.{k}" not in asked]
+            if changed:
+                key = changed[0]
+                raise ConfigError(
+                    f"run={self.path}: it was made with {group}.{key}={was.get(key)}, but now this is {now.get(key)}"
+                    + (f" (and {len(changed) - 1} more differ)." if len(changed) > 1 else "."),
+                    f"Give {group}.{key}={was.get(key)} to go on as before, or {group}.{key}={now.get(key)} to change it.",
+                )
 
     def child_overrides(self) -> list[str]:
         """What a process that repeats this job must be told: its overrides, and this very folder."""
@@ -101,14 +122,25 @@ class RunFolder:
             ) from error
         self._lock = lock
 
+    def _is_empty(self) -> bool:
+        return self.path.is_dir() and not any(self.path.iterdir())
+
     def _remove_if_unused(self) -> None:
-        """After a user's mistake nothing half-written stays; what was fitted before it does."""
+        """After a user's mistake, or where nothing was written, no folder stays; what was fitted before it does."""
         worth_keeping = [p for p in self.path.rglob("*") if p.suffix in (".ckpt", ".ply", ".obj", ".glb", ".csv")]
         if not worth_keeping:
             shutil.rmtree(self.path)
             for parent in list(self.path.parents)[:2]:
                 if parent.name and parent != Path.cwd() and not any(parent.iterdir()):
                     parent.rmdir()
+
+
+def _values(cfg: Any, group: str) -> dict[str, Any]:
+    """A group's values as written, interpolations unresolved."""
+    node = OmegaConf.select(cfg, group)
+    values = {} if node is None else OmegaConf.to_container(node)
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items()}
 
 
 def is_first_process() -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from recon.arguments import parse, quoted, quoted_override, unquoted, with_defaults, with_recorded
+from recon.arguments import parse, quoted, quoted_override, rooted, unquoted, with_defaults, with_recorded
 from recon.errors import CheckpointError, ConfigError
 
 AWKWARD = [
@@ -101,3 +101,14 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         with_recorded(parse(["test", f"run={tmp_path}"]))
     with pytest.raises(CheckpointError, match="not there"):
         with_recorded(parse(["test", f"run={tmp_path / 'x'}"]))
+
+
+def test_a_runs_own_input_is_kept_and_means_the_same_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert rooted("input='scan.ply'") == f"input='{tmp_path}/scan.ply'"
+    assert rooted("input='@list.txt'") == f"input='@{tmp_path}/list.txt'"
+    assert rooted("data.path='/a'") == "data.path='/a'"
+    folder = run_folder(tmp_path, ["method=igr", "data=own", "input='/a/scan.ply'"])
+    assert "input='/a/scan.ply'" in with_recorded(parse(["test", f"run={folder}"])).overrides
+    other = with_recorded(parse(["reconstruct", f"run={folder}", "input=b.ply"])).overrides
+    assert "input='/a/scan.ply'" not in other

@@ -25,5 +25,5 @@ def test_awkward_paths_through_reconstruct_evaluate_and_test(name, sphere, tmp_p
     quiet = ["method=poisson", "resolution=32", "method.resolution=32", "report=false", "trainer=cpu"]
     assert main(["reconstruct", f"input={home}/{name}.xyz", f"output={mesh}", *quiet, f"hydra.run.dir={home}/run"]) == 0
     assert main(["evaluate", f"pred={mesh}", f"truth={mesh}", "report=false"]) == 0
-    assert main(["test", f"run={home}/run", f"data.input={home}/{name}.xyz", "report=false"]) == 0
+    assert main(["test", f"run={home}/run", "report=false"]) == 0
     assert (home / "run" / "metrics.csv").is_file()

@@ -1,5 +1,6 @@
 """A fit that was interrupted and resumed ends at the weights of an unbroken one, bit for bit on a CPU."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +64,15 @@ def test_a_finished_run_resumed_is_left_as_it_is(unbroken):
     before = weights(unbroken)
     assert main(["train", f"run={unbroken}"]) == 0
     assert_same(weights(unbroken), before)
+
+
+def test_a_run_made_with_other_values_is_not_resumed_unasked(unbroken, tmp_path, capsys):
+    shutil.copytree(unbroken, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("neighbours: 50", "neighbours: 40"))
+    assert main(["train", f"run={tmp_path}/run"]) == 2
+    assert "method.neighbours=40" in capsys.readouterr().err
+    assert main(["train", f"run={tmp_path}/run", "method.neighbours=50"]) == 0
 
 
 @pytest.mark.slow
