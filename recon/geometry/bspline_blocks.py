@@ -7,6 +7,7 @@ follows from the convex-hull property: a spline lies between the least and the g
 from __future__ import annotations
 
 from itertools import product
+from math import ceil, log2
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from recon.geometry.bspline import BSplineField, basis
 
 DENSEST = 3
 """Depth of the dense table of bounds: cells of 1/128 of the box."""
+
+WIDEST = 4
+"""Cells of a table that a block is looked up in, along an axis, about."""
 
 BATCH = 1 << 20
 
@@ -74,11 +78,18 @@ def _dense_values(
     return torch.matmul(out, weights[:, 2, None].transpose(2, 3))
 
 
+def _halved(values: Tensor) -> Tensor:
+    return torch.nn.functional.max_pool3d(values[None, None], 2)[0, 0]
+
+
 class Bounds:
-    """For every cell of a dense coarse grid, the least and greatest of the finest coefficients within it.
+    """For every cell of the coarser grids, the least and greatest of the finest coefficients within it.
 
     Args:
         field: the field; it must not change afterwards.
+
+    Attributes:
+        tables: for each depth up to `DENSEST` the two dense arrays.
     """
 
     def __init__(self, field: BSplineField) -> None:
@@ -90,11 +101,15 @@ class Bounds:
             low, high = self._gathered(depth, low, high)
         grid = field.levels[self.depth].grid
         if field.levels[self.depth].is_dense:
-            self.low, self.high = low.view(grid.shape), high.view(grid.shape)
-            return
-        self.low, self.high = self._background(-1), self._background(1)
-        self.low.view(-1)[field.levels[self.depth].keys] = low
-        self.high.view(-1)[field.levels[self.depth].keys] = high
+            table = low.view(grid.shape), high.view(grid.shape)
+        else:
+            table = self._background(-1), self._background(1)
+            table[0].view(-1)[field.levels[self.depth].keys] = low
+            table[1].view(-1)[field.levels[self.depth].keys] = high
+        self.tables = [table]
+        for _ in range(self.depth):
+            least, most = self.tables[0]
+            self.tables.insert(0, (-_halved(-least), _halved(most)))
 
     def _gathered(self, depth: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds in the stored cells of one level from those of the next finer one."""
@@ -128,27 +143,24 @@ class Bounds:
 
     def active(self, origins: Tensor, cells: int, low: tuple[float, ...], spacing: float, level: float) -> Tensor:
         """Whether each block may hold the level (see `recon.geometry.extraction.Bounded`)."""
-        fine, grid = self.field.levels[-1].grid, self.field.levels[self.depth].grid
+        fine = self.field.levels[-1].grid
         shift = (torch.tensor(low, dtype=torch.float64) - torch.tensor(fine.low, dtype=torch.float64)).to(
             origins.device
         )
         start = (shift.to(origins.device) + spacing * origins) / fine.cell
         stop = start + cells * spacing / fine.cell
-        ratio = 2 ** (len(self.field.levels) - 1 - self.depth)
+        span = (cells * spacing / fine.cell + 3) / WIDEST
+        depth = max(0, min(self.depth, len(self.field.levels) - 1 - ceil(log2(max(span, 1.0)))))
+        grid, low_table, high_table = self.field.levels[depth].grid, *self.tables[depth]
+        ratio = 2 ** (len(self.field.levels) - 1 - depth)
         last = torch.tensor(grid.shape, device=origins.device) - 1
         first = torch.minimum(((start.floor().long() - 1) // ratio).clamp_min(0), last)
         final = torch.minimum(((stop.floor().long() + 1) // ratio).clamp_min(0), last)
-        width = int((final - first).max()) + 1 if len(origins) else 1
-        batch = max(1, BATCH // width**3)
-        parts = [self._spans(a, b, width, level) for a, b in zip(first.split(batch), final.split(batch), strict=True)]
-        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool, device=origins.device)
-
-    def _spans(self, first: Tensor, final: Tensor, width: int, level: float) -> Tensor:
-        grid = self.field.levels[self.depth].grid
+        width = int((final - first).max()) + 1 if len(origins) else 0
         below = torch.zeros(len(first), dtype=torch.bool, device=first.device)
         above = below.clone()
         for step in product(range(width), repeat=3):
             keys = grid.keys(torch.minimum(first + torch.tensor(step, device=first.device), final))
-            below |= self.low.view(-1)[keys] <= level
-            above |= self.high.view(-1)[keys] >= level
+            below |= low_table.view(-1)[keys] <= level
+            above |= high_table.view(-1)[keys] >= level
         return below & above

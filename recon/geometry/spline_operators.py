@@ -31,7 +31,7 @@ class Term(Protocol):
 
 
 class PointTerm:
-    """``sum_i p_i f(x_i)^2 + q_i |grad f(x_i) - n_i|^2``.
+    """``sum_i p_i (f(x_i) - y_i)^2 + q_i |grad f(x_i) - n_i|^2``.
 
     Args:
         level: the level whose coefficients are sought.
@@ -39,15 +39,25 @@ class PointTerm:
         normals: (N, 3) targets of the gradient.
         position: (N,) weights p, one over length: area / trust length^2.
         direction: (N,) weights q: areas.
+        values: (N,) targets y of the value, or None for 0.
     """
 
-    def __init__(self, level: Level, points: Tensor, normals: Tensor, position: Tensor, direction: Tensor) -> None:
+    def __init__(
+        self,
+        level: Level,
+        points: Tensor,
+        normals: Tensor,
+        position: Tensor,
+        direction: Tensor,
+        values: Tensor | None = None,
+    ) -> None:
         cells, t = level.grid.locate(points)
         self.size = len(level.values)
         self.slots = level.around(cells)
         self.flat = self.slots.flatten()
         self.rows = stencil(t, level.grid.cell)
-        self.normals = normals
+        zeros = normals.new_zeros(len(normals), 1)
+        self.targets = torch.cat((zeros if values is None else values[:, None], normals), dim=1)
         self.weigh(position, direction)
 
     def weigh(self, position: Tensor, direction: Tensor) -> None:
@@ -66,8 +76,7 @@ class PointTerm:
         return self._scatter(torch.einsum("nkj,nk->nj", self.rows**2, self.weights))
 
     def right(self) -> Tensor:
-        target = torch.nn.functional.pad(self.normals, (1, 0))
-        return self._scatter(torch.einsum("nkj,nk->nj", self.rows, self.weights * target))
+        return self._scatter(torch.einsum("nkj,nk->nj", self.rows, self.weights * self.targets))
 
     def _scatter(self, contributions: Tensor) -> Tensor:
         out = self.rows.new_zeros(self.size)

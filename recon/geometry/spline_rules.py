@@ -13,7 +13,7 @@ import numpy as np
 from recon.geometry.neighbours import Neighbours
 from recon.geometry.spline_solver import SplineEnergy
 
-NOISY = 0.35
+NOISY = 0.2
 """Noise in sample spacings above which the noise, not the sampling, sets the smoothing."""
 
 FINEST, COARSEST = 256, 64
@@ -61,10 +61,12 @@ def _clean(facts: ScanFacts) -> SplineEnergy:
 
 
 def _noisy(facts: ScanFacts) -> SplineEnergy:
+    # Normals from principal axes are biased where the surface bends, so positions must count for more.
+    trust = 0.025 if facts.estimated else 0.035
     return SplineEnergy(
         resolution=cells_for(2 * facts.noise, 64, 128),
-        trust=0.035,
-        smooth=0.03,
+        trust=trust * min(1.0, (facts.noise / 0.01) ** 0.5),
+        smooth=0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
         rounds=4,
         iterations=(30, 20, 15, 12),

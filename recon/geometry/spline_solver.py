@@ -17,12 +17,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recon.geometry.bspline import BSplineField, Grid
+from recon.geometry.bspline import BSplineField, Grid, Level
 from recon.geometry.spline_levels import Stack, next_level
 from recon.geometry.spline_operators import CurvatureTerm, EikonalTerm, PointTerm, Term
 
 BASE = 16
 DENSE = 64
+EIKONAL_DEPTH = 2
+FAR_TRUST = 1.0
+"""Trust length of the border: too weak to move the surface, stronger than curvature in the empty corners of the box."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,21 @@ class SplineEnergy:
     tolerance: float = 1e-3
 
 
+@dataclass(frozen=True)
+class Border:
+    """Points on the border of the box, which lie on one known side of the surface, far from it.
+
+    Attributes:
+        points: (B, 3).
+        values: (B,) their distance from the nearest sample, with the sign of that side.
+        weights: (B,) one over length.
+    """
+
+    points: Tensor
+    values: Tensor
+    weights: Tensor
+
+
 Progress = Callable[[int, BSplineField], None]
 
 
@@ -109,31 +127,57 @@ def fit_spline(samples: Samples, energy: SplineEnergy, progress: Progress | None
         energy: its constants.
         progress: called with (cells along the box, field so far) after each level.
     """
-    grid, cells, stack = base_grid(samples.points), BASE, Stack()
+    grid, cells, stack, border = base_grid(samples.points), BASE, Stack(), None
     while cells <= energy.resolution:
         stack.push(next_level(stack.levels, grid, samples.points, energy.margin, dense=cells <= DENSE))
         limit = energy.iterations[min(len(stack.levels), len(energy.iterations)) - 1]
-        minimise(stack, samples.merged(grid.cell / 2), energy, limit, cells >= DENSE)
+        minimise(stack, samples.merged(grid.cell / 2), energy, limit, border)
+        border = border or border_of(BSplineField(stack.levels), samples)
         if progress is not None:
             progress(cells, BSplineField(stack.levels))
         grid, cells = grid.finer(), 2 * cells
     return BSplineField(stack.levels)
 
 
-def minimise(stack: Stack, samples: Samples, energy: SplineEnergy, limit: int, eikonal: bool) -> None:
+def minimise(stack: Stack, samples: Samples, energy: SplineEnergy, limit: int, border: Border | None) -> None:
     """Minimise the energy over the coefficients of all levels, in place, re-weighting between solves."""
+    dense = sum(level.is_dense for level in stack.levels) - 1
     finest = stack.levels[-1]
     data = PointTerm(finest, samples.points, samples.normals, samples.areas, samples.areas)
     for turn in range(energy.rounds):
         data.weigh(*point_weights(data.jet(finest.values), samples, energy, turn))
-        terms = [volume_terms(stack, depth, energy, turn, eikonal) for depth in range(len(stack.levels))]
+        terms = [volume_terms(stack, depth, energy, turn) for depth in range(len(stack.levels))]
         terms[-1].append(data)
+        if border is not None:
+            terms[dense].append(border_term(stack.levels[dense], border))
         own = [CurvatureTerm(finest, stack.near[-1], energy.smooth), data]
         stack.diagonals[-1] = torch.stack([term.diagonal() for term in own]).sum(dim=0)
         conjugate_gradients(stack, terms, limit, energy.tolerance)
 
 
-def volume_terms(stack: Stack, depth: int, energy: SplineEnergy, turn: int, eikonal: bool) -> list[Term]:
+def border_of(field: BSplineField, samples: Samples) -> Border:
+    """What is known of the border of a field's box: the side it is on, by majority in a coarse fit.
+
+    Curvature alone lets a field extrapolate through zero in the empty corners of the box, which makes floaters.
+    """
+    low, high = samples.points.new_tensor(field.low), samples.points.new_tensor(field.high)
+    step = field.levels[0].grid.cell
+    axes = [torch.linspace(float(a), float(b), round(float(b - a) / step) + 1) for a, b in zip(low, high, strict=True)]
+    points = torch.cartesian_prod(*axes).to(low)
+    points = points[((points - low < step / 2) | (high - points < step / 2)).any(dim=1)]
+    coarse = samples.merged(step / 2).points
+    distance = torch.cat([torch.cdist(part, coarse).amin(dim=1) for part in points.split(1024)])
+    side = torch.sign(torch.sign(field(points)).sum())
+    return Border(points, side * distance, torch.full_like(distance, step**2 / FAR_TRUST**2))
+
+
+def border_term(level: Level, border: Border) -> PointTerm:
+    """The border's share of the energy, over the coefficients of one dense level."""
+    none = torch.zeros_like(border.points)
+    return PointTerm(level, border.points, none, border.weights, torch.zeros_like(border.weights), border.values)
+
+
+def volume_terms(stack: Stack, depth: int, energy: SplineEnergy, turn: int) -> list[Term]:
     """The integrals of the energy over those cells of one level that no finer level covers."""
     level, near = stack.levels[depth], stack.near[depth]
     weights = stack.bare[depth]
@@ -141,7 +185,7 @@ def volume_terms(stack: Stack, depth: int, energy: SplineEnergy, turn: int, eiko
         bent = CurvatureTerm(level, near, 1.0).bending(level.values)
         weights = weights / (1 + (bent / energy.curvature_scale) ** 2).sqrt()
     terms: list[Term] = [CurvatureTerm(level, near, energy.smooth, weights)]
-    if energy.eikonal > 0 and eikonal:
+    if energy.eikonal > 0 and depth >= EIKONAL_DEPTH:
         terms.append(EikonalTerm(level, near, energy.eikonal, stack.bare[depth]))
     return terms
 
