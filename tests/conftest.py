@@ -73,6 +73,12 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metrics from a few points: for tests that ask whether there are scores, not which."""
+    monkeypatch.setattr("recon.metrics.protocols.SAMPLES", 1000)
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass

@@ -12,6 +12,7 @@ from recon.cli import main
 from recon.conf import choices, conf_folder
 from recon.io.meshes import read_mesh
 
+pytestmark = pytest.mark.usefixtures("quick_scores")
 COMMON = ["trainer=cpu", "report=false", "logger=none", "callbacks=none"]
 SHAPE = ["data=shapes", "data.scene=torus", "data.samples=1500", "data.resolution=48"]
 MANY = ["data=shapes", "data.train_scenes=2", "data.val_scenes=1", "data.test_scenes=1", *SHAPE[2:]]

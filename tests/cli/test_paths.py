@@ -5,6 +5,7 @@ import pytest
 
 from recon.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_scores")
 NAMES = ["a {b}=~c", """it's "x" """.strip(), "Müller(ü)#b,c"]
 
 

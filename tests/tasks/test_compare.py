@@ -2,10 +2,13 @@
 
 import csv
 
+import pytest
+
 from recon.cli import main
 from recon.errors import DataError
 from recon.methods.poisson import Poisson
 
+pytestmark = pytest.mark.usefixtures("quick_scores")
 COMPARE = ["compare", "methods=[poisson,igr]", "tiny=igr", "data=shapes", "data.samples=1500", "trainer=cpu"]
 COMPARE += ["trainer.max_steps=3", "logger=none", "callbacks=none", "data.test_scenes=2", "data.resolution=48"]
 
