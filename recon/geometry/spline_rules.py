@@ -65,7 +65,7 @@ def _noisy(facts: ScanFacts) -> SplineEnergy:
     trust = 0.025 if facts.estimated else 0.035
     return SplineEnergy(
         resolution=cells_for(2 * facts.noise, 64, 128),
-        trust=trust * min(1.0, (facts.noise / 0.01) ** 0.5),
+        trust=min(0.035, trust * (facts.noise / 0.01) ** 0.5),
         smooth=0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
         rounds=4,

@@ -150,7 +150,7 @@ def minimise(stack: Stack, samples: Samples, energy: SplineEnergy, limit: int, b
         terms[-1].append(data)
         if border is not None:
             terms[dense].append(border_term(stack.levels[dense], border))
-        own = [CurvatureTerm(finest, stack.near[-1], energy.smooth), data]
+        own: list[Term] = [CurvatureTerm(finest, stack.near[-1], energy.smooth), data]
         stack.diagonals[-1] = torch.stack([term.diagonal() for term in own]).sum(dim=0)
         conjugate_gradients(stack, terms, limit, energy.tolerance)
 

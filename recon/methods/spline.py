@@ -113,7 +113,7 @@ class Spline(Method):
         if not dropped:
             return scene
         self.warnings += (f"'{scene.name}': {dropped} of {len(keep)} points stand alone and were left out.",)
-        rows = {name: value[keep] for name, value in vars(scene).items() if isinstance(value, Tensor)}
+        rows: dict[str, Any] = {name: value[keep] for name, value in vars(scene).items() if isinstance(value, Tensor)}
         return replace(scene, **rows)
 
     def _normals(self, scene: Points, neighbours: Neighbours) -> Tensor:
