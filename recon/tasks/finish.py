@@ -20,7 +20,7 @@ from recon.tasks.start import console
 Row = dict[str, Any]
 SHOWN = (
     Column("chamfer_l1_exact", "CD", better="min"),
-    Column("normal_consistency", "NC", better="max"),
+    Column("normal_consistency_exact", "NC", better="max"),
     Column("fscore_1pct_exact", "F@1%", better="max"),
     Column("iou", "IoU", better="max"),
     Column("scan_to_mesh_mean", "scan", better="min"),
@@ -91,7 +91,8 @@ def means(rows: Sequence[Row]) -> list[Row]:
 
 
 def _present(rows: Sequence[Row], key: str) -> bool:
-    return any(r.get(key) not in (None, "") for r in rows)
+    values = [r.get(key) for r in rows]
+    return any(v not in (None, "") and not (isinstance(v, float) and math.isnan(v)) for v in values)
 
 
 def finish_comparison(

@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted, read_recorded, rooted
+from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted, read_recorded, rooted, unquoted
 from recon.errors import ConfigError, ReconError
 from recon.io.files import write_text
 
@@ -98,8 +98,9 @@ class RunFolder:
         return {k.split(".")[1] for k in keys if k.startswith(f"{group}.")}
 
     def command(self) -> str:
-        """The command line that repeats this job, fit for a shell."""
-        return shlex.join(["python", "run.py", self.verb, *self.overrides])
+        """The command line that repeats this job, fit for a shell: paths as the user wrote them."""
+        words = [o.split("=", 1) for o in self.overrides if not key_of(o).startswith("hydra.")]
+        return shlex.join(["python", "run.py", self.verb, *("=".join([k, *map(unquoted, v)]) for k, *v in words)])
 
     def sub(self, *parts: str) -> Path:
         """A folder inside the run folder, made if need be."""
