@@ -78,7 +78,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     found = [c for c in SHOWN if _present(rows, c.key)]
     if any(_present(rows, c.key) for c in SHOWN[:4]):
         return names + found
-    known = {c.key for c in SHOWN}
+    known = {c.key for c in SHOWN} | {"scan_to_mesh_rms", "scan_to_mesh_max"}
     others = [k for row in rows for k, v in row.items() if isinstance(v, float) and k not in known]
     return [*names, *(Column.guess(k) for k in dict.fromkeys(others)), *found]
 

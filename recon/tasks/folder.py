@@ -84,7 +84,7 @@ class RunFolder:
                 raise ConfigError(
                     f"run={self.path}: it was made with {group}.{key}={was.get(key)}, but now this is {now.get(key)}"
                     + (f" (and {len(changed) - 1} more differ)." if len(changed) > 1 else "."),
-                    f"Give {group}.{key}={was.get(key)} to go on as before, or {group}.{key}={now.get(key)} to change it.",
+                    f"Give {group}.{key}={was.get(key)} to go on as before, or {now.get(key)} to change it.",
                 )
 
     def child_overrides(self) -> list[str]:
