@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon.geometry.neighbours import Neighbours
+from recon.geometry.neighbours import SPACING_K, Neighbours
 from recon.geometry.spline_solver import SplineEnergy
 
 NOISY = 0.2
@@ -62,10 +62,11 @@ def _clean(facts: ScanFacts) -> SplineEnergy:
 
 def _noisy(facts: ScanFacts) -> SplineEnergy:
     # Normals from principal axes are biased where the surface bends, so positions must count for more.
-    trust = 0.025 if facts.estimated else 0.035
+    growth = (facts.noise / 0.01) ** 0.5
+    trust = 0.025 * growth if facts.estimated else min(0.035, 0.035 * growth)
     return SplineEnergy(
         resolution=cells_for(2 * facts.noise, 64, 128),
-        trust=min(0.035, trust * (facts.noise / 0.01) ** 0.5),
+        trust=max(trust, 0.025 * growth),
         smooth=0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
         rounds=4,
@@ -81,9 +82,16 @@ def cells_for(cell: float, least: int, most: int = FINEST) -> int:
     return count
 
 
-def areas_for(neighbours: Neighbours, noisy: bool) -> np.ndarray:
-    """(N,) area of each point; under noise averaged over many, or strays would gain weight and inflate the surface."""
-    return neighbours.areas(smooth=AREA_SMOOTH if noisy else 0)
+def areas_for(neighbours: Neighbours, facts: ScanFacts) -> np.ndarray:
+    """(N,) area of each point.
+
+    Under noise it is read off a ball of three deviations and averaged over many points, or strays, whose neighbours
+    are few, would gain weight and inflate the surface.
+    """
+    if not facts.noisy:
+        return neighbours.areas()
+    in_ball = int(np.pi * (3 * facts.noise / facts.spacing) ** 2)
+    return neighbours.areas(max(SPACING_K, min(in_ball, len(neighbours) // 8)), smooth=AREA_SMOOTH)
 
 
 def inliers(points: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ class Spline(Method):
         normals = self._normals(scene, neighbours)
         self.facts = self._facts(scene, neighbours)
         self.energy = self._energy(self.facts)
-        areas = torch.from_numpy(areas_for(neighbours, self.facts.noisy)).float()
+        areas = torch.from_numpy(areas_for(neighbours, self.facts)).float()
         samples = Samples(*(t.to(self.device) for t in (scene.points, normals, areas)))
         if self.preview is not None:
             self.preview("spectral", self._surface(solve_poisson(*vars(samples).values()), scene, "implicit"))
