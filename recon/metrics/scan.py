@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from recon.geometry.distance import MeshDistance
+from recon.geometry.sampling import sample_surface
 from recon.io.types import Cloud, Mesh
 
 
@@ -32,3 +34,24 @@ def scan_to_mesh(scan: Cloud, mesh: Mesh, samples: int = 50_000, seed: int = 0) 
         "scan_to_mesh_rms": float(np.sqrt((distance**2).mean())),
         "scan_to_mesh_max": float(distance.max()),
     }
+
+
+def unsupported_share(scan: Cloud, mesh: Mesh, spacings: float = 5.0, samples: int = 20_000, seed: int = 0) -> float:
+    """Share of a mesh's area that lies farther from every scan point than so many sample spacings.
+
+    Closed surfaces of open scans have such parts: caps that nobody measured.
+
+    Args:
+        scan: the input points.
+        mesh: the result.
+        spacings: how far is far, in mean distances of neighbouring points.
+        samples: points drawn on the mesh.
+        seed: of that draw.
+    """
+    if mesh.is_empty:
+        return 0.0
+    tree = cKDTree(scan.points)
+    rows = np.random.default_rng(seed).permutation(len(scan.points))[:samples]
+    spacing = float(tree.query(scan.points[rows], k=2)[0][:, 1].mean())
+    drawn = sample_surface(mesh, samples, seed).points
+    return float((tree.query(drawn)[0] > spacings * spacing).mean())

@@ -15,13 +15,15 @@ from recon.geometry.surface import Extraction
 from recon.io.meshes import write_mesh
 from recon.methods.base import Method, SceneMethod
 from recon.metrics.protocols import evaluate, status
-from recon.metrics.scan import scan_to_mesh
+from recon.metrics.scan import scan_to_mesh, unsupported_share
 from recon.observations import Points, Scene, Truth
 from recon.report.progress import progress
 from recon.tasks import build
 from recon.tasks.fit import fit, load_checkpoint
 from recon.tasks.folder import RunFolder
 from recon.tasks.meter import Meter
+
+OPEN = 0.05  # share of the area far from the input from which users are told
 
 log = logging.getLogger("recon")
 
@@ -77,12 +79,22 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
             extraction = surface.mesh(options, progress=lambda done, total: bar.to(done, "field evaluations", total))
     file = folder.sub("meshes") / f"{scene.observation.name}.ply"
     write_mesh(file, extraction.mesh)
-    warnings = (*method.warnings, *extraction.warnings)
+    warnings = (*method.warnings, *extraction.warnings, *_open_scan(scene, extraction))
     for warning in warnings:
         log.warning("%s: %s", scene.observation.name, warning)
     row = {"scene": scene.observation.name, "category": scene.category, **scores(cfg, scene, extraction)}
     history = scene_folder(folder, scene) if method.per_scene else None
     return Result(scene, extraction, row | meter.row(), file, history, warnings)
+
+
+def _open_scan(scene: Scene, extraction: Extraction) -> tuple[str, ...]:
+    """A sentence about surface that closes what the scan left open, and the option that takes it away."""
+    if not isinstance(scene.observation, Points):
+        return ()
+    share = unsupported_share(scene.observation.to_cloud(), extraction.mesh)
+    if share < OPEN:
+        return ()
+    return (f"{share:.0%} of the surface lies far from every point: it closes holes. mesh.trim=5 cuts it off.",)
 
 
 def prepared(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:

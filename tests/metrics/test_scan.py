@@ -3,8 +3,9 @@ import math
 import numpy as np
 import trimesh
 
+from recon.geometry.sampling import sample_surface
 from recon.io.types import Cloud, Mesh
-from recon.metrics.scan import scan_to_mesh
+from recon.metrics.scan import scan_to_mesh, unsupported_share
 
 BOX = trimesh.creation.box((2, 2, 2))
 MESH = Mesh(np.asarray(BOX.vertices, dtype=np.float64), np.asarray(BOX.faces, dtype=np.int64))
@@ -19,3 +20,12 @@ def test_points_at_known_distances_of_a_cube():
 
 def test_an_empty_mesh_is_infinitely_far():
     assert set(scan_to_mesh(Cloud(np.zeros((4, 3))), Mesh.empty()).values()) == {math.inf}
+
+
+def test_the_side_of_a_cube_that_was_not_scanned_is_unsupported():
+    scan = sample_surface(MESH, 20_000, seed=0).points
+    seen = scan[scan[:, 2] < 0.999]
+    assert unsupported_share(Cloud(scan), MESH) == 0
+    # The sixth side, but for a strip of five spacings along its rim.
+    assert 0.12 < unsupported_share(Cloud(seen), MESH) < 1 / 6
+    assert unsupported_share(Cloud(seen), Mesh.empty()) == 0
