@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from recon.errors import ConfigError, did_you_mean
 from recon.observations import Observation, OrientedPoints, Points, Scene, Target
@@ -48,7 +48,7 @@ class ReconDataModule(pl.LightningDataModule):
 
     Args:
         scene: name of the one scene to use, or None for all of them.
-        batch_size: scenes a batch, for methods that train over many.
+        batch_size: scenes a batch (of all processes together), for methods that train over many.
         points: points drawn from a scene for such a batch.
         workers: loader processes.
         seed: of every draw; an item's is (seed, epoch, index).
@@ -105,10 +105,11 @@ class ReconDataModule(pl.LightningDataModule):
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
         items = SceneDataset(self, split)
+        sampler = EpochSampler(items, self.batch_size, shuffle=split == "train", seed=self.seed, trainer=self.trainer)
         return DataLoader(
             items,  # type: ignore[arg-type] # torch types a loader by its items, not by its batches
-            batch_size=min(self.batch_size, len(items)),
-            sampler=EpochSampler(items, shuffle=split == "train", seed=self.seed),
+            batch_size=sampler.batch,
+            sampler=sampler,
             num_workers=self.workers,
             collate_fn=collate,
             drop_last=split == "train",
@@ -116,25 +117,36 @@ class ReconDataModule(pl.LightningDataModule):
         )
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index), so that an item's draw depends on nothing else: not on workers, not on a restart."""
+class EpochSampler(DistributedSampler[tuple[int, int]]):
+    """Yields (epoch, index), so that an item's draw depends on nothing else: not on workers, not on a restart.
 
-    def __init__(self, items: SceneDataset, shuffle: bool, seed: int) -> None:
-        self.items, self.shuffle, self.seed, self.epoch = items, shuffle, seed, 0
+    Processes take turns along one order, so that together their batches are those of one process. A training that
+    was broken off goes on with the rest of its epoch. It is a `DistributedSampler` because any other kind Lightning
+    would wrap in one of its own, which hides the epoch.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch, after a resume too."""
-        self.epoch = epoch
+    Args:
+        items: what is numbered.
+        batch_size: items a batch, of all processes together.
+        shuffle: a new order and new draws each epoch, for training; else all epochs are the first.
+        seed: of the orders.
+        trainer: tells of the processes and of the batches done; None where there is but one process.
+    """
 
-    def __len__(self) -> int:
-        return len(self.items)
+    def __init__(
+        self, items: SceneDataset, batch_size: int, shuffle: bool, seed: int, trainer: pl.Trainer | None = None
+    ) -> None:
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        super().__init__(items, world, rank, shuffle, seed, drop_last=shuffle and len(items) >= world)
+        self.batch = max(1, min(batch_size, len(items)) // world)
+        self.trainer = trainer
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        count = len(self.items)
-        order = torch.arange(count)
-        if self.shuffle:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed + 7919 * self.epoch))
-        yield from ((self.epoch if self.shuffle else 0, int(i)) for i in order)
+        done = 0
+        if self.shuffle and self.trainer is not None:
+            batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            self.epoch, done = divmod(batches, len(self) // self.batch)
+        rows = list(super().__iter__())[done * self.batch :]
+        return iter([(self.epoch if self.shuffle else 0, row) for row in rows])  # type: ignore[misc] # torch: (int, int)
 
 
 class SceneDataset(Dataset[Scene]):
