@@ -21,13 +21,11 @@ from recon.geometry.frames import Fit, Frame
 from recon.geometry.normals import estimate_normals
 from recon.geometry.surface import Surface
 from recon.io.checkpoints import load_state, load_weights, read_torch
-from recon.io.types import Cloud
 from recon.losses.igr import Objective
 from recon.losses.points import surface_distance
 from recon.methods import igr_points
 from recon.methods.base import Compat, SceneMethod
 from recon.methods.schedules import halving, scheduled
-from recon.metrics.legacy import nnabla, nnabla_legacy
 from recon.nets.fields import ActivationName, Network, build_field
 from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
@@ -127,6 +125,8 @@ class IGR(SceneMethod):
         widths = (width,) * depth if isinstance(width, int) else tuple(width)
         self.net = build_field(network, widths, skip, activation, beta, radius, omega)
         self.averaged = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
+        if self.averaged is not None:
+            self.averaged.requires_grad_(False)  # ddp waits for the gradient of all that asks for one
         self.objective = Objective(
             surface_weight,
             surface_power,
@@ -202,8 +202,7 @@ class IGR(SceneMethod):
         uniform = max(1, round(self.uniform * count))
         off = igr_points.off_surface_points(surface, self.sigma[rows], uniform, self.box, generator)
         off = off if self.local else off[count:]
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
-        share = partial(igr_points.share_of, rank=rank, world=world)
+        share = partial(igr_points.share_of, rank=self.trainer.global_rank if self._trainer else 0, world=self.world)
         normals = None if self.normals is None else share(self.normals[rows])
         return (
             share(surface),
@@ -211,9 +210,20 @@ class IGR(SceneMethod):
             torch.cat([share(off[:count]), share(off[count:])]) if self.local else share(off),
         )
 
+    @property
+    def world(self) -> int:
+        """Number of processes that share a step."""
+        return self.trainer.world_size if self._trainer else 1
+
+    def terms(self, step: int) -> dict[str, Tensor]:
+        """The objective of one step on this process' share, such that the mean over processes is that of one."""
+        whole, summed = self.objective, self.world if self.objective.reduction == "sum" else 1
+        shared = replace(whole, surface=summed * whole.surface, normal=summed * whole.normal)
+        return shared(self.net, *self.draw(step), dtype=self.product_dtype)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step; the batch is its number."""
-        terms = self.objective(self.net, *self.draw(int(batch)), dtype=self.product_dtype)
+        terms = self.terms(int(batch))
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
         return terms["loss"]
 
@@ -226,20 +236,11 @@ class IGR(SceneMethod):
         distances = torch.cat([igr_points.values(self.field, None, part) for part in self.held.split(VALIDATED)])
         self.log("val/surface", surface_distance(distances), batch_size=1, sync_dist=True)
         if self.val_resolution:
-            self.log_dict(self._mesh_scores(), batch_size=1, sync_dist=True)
-
-    def _mesh_scores(self) -> dict[str, float]:
-        """Distances to the held-out points, true and as the nnabla example publishes them; longest side 2."""
-        assert isinstance(self.observation, Points)
-        surface = replace(self.reconstruct(self.observation), frame=Frame())
-        mesh = surface.mesh(resolution=self.val_resolution, normals=False).mesh
-        unit = Frame.fit(self.observation.points.numpy(), "box", 2.0)
-        mesh = replace(mesh, vertices=unit.to_local(mesh.vertices))
-        everything, held = (unit.to_local(rows.cpu().numpy()) for rows in (self.observation.points, self.held))
-        true, published = nnabla(mesh, Cloud(held)), nnabla_legacy(mesh, Cloud(everything))
-        names = {"cd": "chamfer", "hd": "hausdorff"}
-        scores = {f"val/{name}": true[key] for key, name in names.items()}
-        return scores | {f"val/legacy_{name}": published[key] for key, name in names.items()}
+            assert isinstance(self.observation, Points)
+            surface = replace(self.reconstruct(self.observation), frame=Frame())
+            mesh = surface.mesh(resolution=self.val_resolution, normals=False).mesh
+            scores = igr_points.mesh_scores(mesh, self.observation.points, self.held)
+            self.log_dict(scores, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.net.parameters(), lr=1.0, fused=True)

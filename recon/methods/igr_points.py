@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from recon.geometry.frames import Frame
+from recon.io.types import Cloud, Mesh
+from recon.metrics.legacy import nnabla, nnabla_legacy
 from recon.nets.value_gradient import Field
 from recon.observations import OrientedPoints, Points
 
@@ -75,6 +77,23 @@ def in_frame(observation: Points, frame: Frame) -> Points:
         local = torch.from_numpy(frame.normals_to_local(cloud.normals))
         changes["normals"] = torch.nn.functional.normalize(local, dim=1).float()
     return replace(observation, **changes)
+
+
+def mesh_scores(mesh: Mesh, points: Tensor, held: Tensor) -> dict[str, float]:
+    """Distances of a mesh to held-out points, true and as the nnabla example publishes them; longest side 2.
+
+    Args:
+        mesh: in local coordinates.
+        points: (N, 3) all points of the cloud, local.
+        held: (M, 3) those that were held out, local.
+    """
+    unit = Frame.fit(points.cpu().numpy(), "box", 2.0)
+    everything, rest = (Cloud(unit.to_local(rows.cpu().numpy())) for rows in (points, held))
+    mesh = replace(mesh, vertices=unit.to_local(mesh.vertices))
+    true, published = nnabla(mesh, rest), nnabla_legacy(mesh, everything)
+    names = {"cd": "chamfer", "hd": "hausdorff"}
+    scores = {f"val/{name}": true[key] for key, name in names.items()}
+    return scores | {f"val/legacy_{name}": published[key] for key, name in names.items()}
 
 
 def share_of(rows: Tensor, rank: int, world: int) -> Tensor:

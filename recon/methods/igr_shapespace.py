@@ -95,11 +95,6 @@ class IGRShapeSpace(Method):
         self.touched_only, self.margin, self.seed = touched_only, margin, seed
         self.fit_steps, self.fit_points, self.val_steps = fit_steps, fit_points, val_steps
         self.product_dtype = torch.bfloat16 if precision == "bf16" else None
-        self.touched: Tensor | None = None
-
-    @property
-    def needs(self) -> tuple[type, ...]:
-        return (OrientedPoints, Points)
 
     def setup(self, stage: str) -> None:
         if self.codes is None:
@@ -130,7 +125,6 @@ class IGRShapeSpace(Method):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         points, normals = _tensors(batch.observation)
         assert self.codes is not None
-        self.touched = batch.index
         codes = self.codes(batch.index)
         terms = self.terms(points, normals, codes, self.global_step)
         terms["code"] = code_length(codes)
@@ -159,8 +153,8 @@ class IGRShapeSpace(Method):
         kept = [table, *(optimizer.state[table].get(key) for key in ("exp_avg", "exp_avg_sq"))]
         before = [None if tensor is None else tensor.detach().clone() for tensor in kept]
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        rest = torch.ones(len(table), dtype=torch.bool, device=table.device)
-        rest[self.touched] = False
+        assert table.grad is not None
+        rest = (table.grad == 0).all(dim=1)  # summed over processes, so that all of them agree on who was there
         with torch.no_grad():
             for tensor, old in zip(kept, before, strict=True):
                 if tensor is not None and old is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,22 @@ def tiny_with_scene(**changes: Any) -> IGR:
     method = tiny(**changes)
     method.attach(sphere())
     return method
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_mean_gradient_of_two_processes_is_that_of_one(reduction: str) -> None:
+    def gradient(rank: int, world: int) -> torch.Tensor:
+        method = tiny_with_scene(reduction=reduction, surface_weight=3.0)
+        method._trainer = SimpleNamespace(world_size=world, global_rank=rank)  # type: ignore[assignment]
+        return torch.autograd.grad(method.terms(5)["loss"], method.net.lin1.weight)[0]
+
+    torch.testing.assert_close((gradient(0, 2) + gradient(1, 2)) / 2, gradient(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_an_average_of_weights_asks_for_no_gradient() -> None:
+    method = tiny_with_scene(ema=0.5)
+    method.terms(0)["loss"].backward()
+    assert all(p.grad is not None for p in method.parameters() if p.requires_grad)
 
 
 def test_a_batch_has_distinct_rows_and_the_papers_numbers() -> None:

@@ -124,6 +124,21 @@ def test_a_scene_outside_the_batch_moves_by_momentum_or_not_at_all(tmp_path: Pat
     assert last[2].abs().sum() > 0
 
 
+def test_rows_that_another_process_touched_move_too() -> None:
+    method = tiny(touched_only=True)
+    adam = method.configure_optimizers()["optimizer"]
+
+    def closure() -> torch.Tensor:
+        loss = sum((p * torch.ones_like(p)).sum() for p in method.net.parameters())
+        loss.backward()
+        method.codes.weight.grad = torch.tensor([[1.0] * 4, [2.0] * 4, [0.0] * 4])  # as after the sum over processes
+        return loss
+
+    method.optimizer_step(0, 0, adam, closure)
+    moved = (method.codes.weight != 0).any(dim=1)
+    assert moved.tolist() == [True, True, False]
+
+
 def test_both_learning_rates_are_halved_by_epochs(tmp_path: Path) -> None:
     method = tiny(lr=1e-3, code_lr=1e-4, lr_every=2)
     seen = []
