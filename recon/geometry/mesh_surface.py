@@ -9,7 +9,7 @@ import numpy as np
 
 from recon.geometry import cleanup
 from recon.geometry.evaluation import Progress
-from recon.geometry.surface import Extraction, MeshOptions
+from recon.geometry.surface import Extraction, MeshOptions, kept_faces, without_support
 from recon.io.types import Mesh
 
 
@@ -28,25 +28,26 @@ class MeshSurface:
     def mesh(
         self, options: MeshOptions | None = None, *, progress: Progress | None = None, **changes: Any
     ) -> Extraction:
-        """The mesh with components dropped, far faces trimmed and faces merged as the options say."""
+        """The mesh with components dropped, far faces trimmed and faces merged as the options say.
+
+        Args:
+            options: how; None for the defaults.
+            progress: never called, for nothing is evaluated.
+            changes: single options, e.g. ``largest_component=True``.
+        """
         options = replace(options or MeshOptions(), **changes)
         vertices, faces = self.triangles.vertices, self.triangles.faces
         count, labels = cleanup.components(faces, len(vertices))
         if not count:
             return Extraction(Mesh.empty(), 0, warnings=("The method made no surface.",))
-        kept = np.ones(len(faces), dtype=bool)
-        if options.largest_component:
-            kept &= cleanup.largest(vertices, faces, labels)
-        if options.min_area > 0:
-            kept &= cleanup.by_area(vertices, faces, labels, options.min_area)
-        if options.trim > 0 and self.support is not None:
-            reach = options.trim * cleanup.mean_spacing(self.support)
-            kept &= cleanup.within(vertices, faces, self.support, reach)
+        kept = kept_faces(vertices, faces, labels, self.support, options)
         if not kept.any():
-            return Extraction(
-                Mesh.empty(), 0, components=count, warnings=(f"Trimming (mesh.trim={options.trim}) left nothing.",)
+            left = (
+                "Nothing is left of the surface after trimming (mesh.trim) and dropping components. The mesh is empty."
             )
-        return Extraction(self._cut(kept, options), 0, components=count)
+            return Extraction(Mesh.empty(), 0, count, warnings=(left,))
+        said = without_support(options) if self.support is None else ()
+        return Extraction(self._cut(kept, options), 0, count, warnings=said)
 
     def _cut(self, kept: np.ndarray, options: MeshOptions) -> Mesh:
         """The kept faces, simplified if asked; normals and colours go where vertices change."""
@@ -57,4 +58,5 @@ class MeshSurface:
         if 0 < options.faces < len(faces):
             return Mesh(*cleanup.simplify(vertices, faces, options.faces))
         normals = whole.normals[used] if options.normals and whole.normals is not None else None
-        return Mesh(vertices, faces, normals, whole.colors[used] if whole.colors is not None else None)
+        colors = whole.colors[used] if options.color and whole.colors is not None else None
+        return Mesh(vertices, faces, normals, colors)

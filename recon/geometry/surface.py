@@ -138,8 +138,8 @@ class Surface:
         count, labels = components(faces, len(vertices))
         vertices, faces = self._cleaned(evaluator.grid.positions(vertices), faces, labels, options)
         warnings = _warnings(count, cut, faces, evaluator)
-        if self.support is None and (options.trim or options.support_filter):
-            warnings += ("This surface does not know its input: mesh.trim and mesh.support_filter did nothing.",)
+        if self.support is None:
+            warnings += without_support(options)
         return Extraction(self._dressed(vertices, faces, evaluator, options), evaluator.count, count, cut, warnings)
 
     def _evaluator(self, options: MeshOptions, progress: Progress | None) -> Evaluator:
@@ -172,25 +172,11 @@ class Surface:
         """Drop, trim and simplify, in local coordinates."""
         if not len(faces):
             return vertices, faces
-        kept = np.ones(len(faces), dtype=bool)
-        if options.support_filter and self.support is not None:
-            points = self._support()
-            distance = options.support_filter * float(np.ptp(points, axis=0).max())
-            kept &= supported(vertices, faces, labels, points, distance)
-        if options.min_area:
-            kept &= by_area(vertices, faces, labels, options.min_area)
-        if options.largest_component and kept.any():
-            kept[kept] = largest(vertices, faces[kept], labels)
-        if options.trim and self.support is not None:
-            points = self._support()
-            kept &= within(vertices, faces, points, options.trim * mean_spacing(points))
+        support = None if self.support is None else self.support.detach().cpu().double().numpy()
+        kept = kept_faces(vertices, faces, labels, support, options)
         if not kept.all():
             vertices, faces = keep_faces(vertices, faces, kept)
         return simplify(vertices, faces, options.faces) if options.faces else (vertices, faces)
-
-    def _support(self) -> np.ndarray:
-        assert self.support is not None
-        return self.support.detach().cpu().double().numpy()
 
     def _dressed(self, vertices: np.ndarray, faces: np.ndarray, evaluator: Evaluator, options: MeshOptions) -> Mesh:
         """In world coordinates, with normals and colours."""
@@ -202,6 +188,38 @@ class Surface:
         if options.color and self.color is not None:
             color = colors(evaluator, vertices, self.color)
         return Mesh(self.frame.to_world(vertices), faces, normal, color)
+
+
+def kept_faces(
+    vertices: np.ndarray, faces: np.ndarray, labels: np.ndarray, support: np.ndarray | None, options: MeshOptions
+) -> np.ndarray:
+    """(F,) bool: the faces that the options leave.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3), at least one.
+        labels: (V,) the component of each vertex.
+        support: (M, 3) input points in the same coordinates, or None.
+        options: which components to drop, and how far from the input to trim.
+    """
+    kept = np.ones(len(faces), dtype=bool)
+    if options.support_filter and support is not None:
+        distance = options.support_filter * float(np.ptp(support, axis=0).max())
+        kept &= supported(vertices, faces, labels, support, distance)
+    if options.min_area:
+        kept &= by_area(vertices, faces, labels, options.min_area)
+    if options.largest_component and kept.any():
+        kept[kept] = largest(vertices, faces[kept], labels)
+    if options.trim and support is not None:
+        kept &= within(vertices, faces, support, options.trim * mean_spacing(support))
+    return kept
+
+
+def without_support(options: MeshOptions) -> tuple[str, ...]:
+    """What to tell of options that need the input points where there are none."""
+    if not (options.trim or options.support_filter):
+        return ()
+    return ("This surface does not know its input: mesh.trim and mesh.support_filter did nothing.",)
 
 
 def _triangles(evaluator: Evaluator, options: MeshOptions, extractor: str) -> Triangles:

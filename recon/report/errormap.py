@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib import colormaps
 from scipy.spatial import cKDTree
 
+from recon.geometry.distance import MeshDistance
 from recon.io.types import Cloud, Mesh
 
 CLIP = 98.0  # per cent of the vertices that the colour range holds; the rest has the last colour
-SAMPLES = 300_000
-CANDIDATES = 8
 
 
 @dataclass(frozen=True)
@@ -57,48 +56,17 @@ class ErrorMap:
 
 
 def vertex_errors(mesh: Mesh, reference: Mesh | Cloud) -> np.ndarray:
-    """The distance of every vertex of `mesh` to `reference`, (V,) float64, for colours.
+    """The exact distance of every vertex of `mesh` to `reference`, (V,) float64; NaN where there is none to tell.
 
-    To a cloud it is the distance to the nearest point. To a mesh it is the exact distance to the nearest of the
-    triangles around the 8 nearest of 300k seeded samples and face centres, which can only be too large, and by little.
+    To a mesh it is the distance to its surface, to a cloud that to the nearest point.
     """
-    if isinstance(reference, Cloud):
-        points = reference.points[np.isfinite(reference.points).all(axis=1)]
-        if not len(points):
-            return np.full(len(mesh.vertices), np.nan)
-        return cKDTree(points).query(mesh.vertices)[0]
-    if reference.is_empty:
-        return np.full(len(mesh.vertices), np.nan)
-    corners = reference.vertices[reference.faces]
-    samples, owner = _samples(corners)
-    _, near = cKDTree(samples).query(mesh.vertices, k=CANDIDATES)
-    best = np.full(len(mesh.vertices), np.inf)
-    for column in owner[near].T:
-        best = np.minimum(best, triangle_distance(mesh.vertices, corners[column]))
-    return best
-
-
-def triangle_distance(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """(N,) distances of points (N, 3) to one triangle each, corners (N, 3, 3)."""
-    edges = np.roll(corners, -1, axis=1) - corners
-    normal = np.cross(edges[:, 0], -edges[:, 2])
-    length = np.linalg.norm(normal, axis=1)
-    offset = points[:, None] - corners
-    inside = (np.einsum("nkd,nkd->nk", np.cross(edges, offset), normal[:, None]) >= 0).all(axis=1) & (length > 0)
-    plane = np.abs(np.einsum("nd,nd->n", offset[:, 0], normal)) / np.maximum(length, 1e-300)
-    along = np.einsum("nkd,nkd->nk", offset, edges) / np.maximum(np.einsum("nkd,nkd->nk", edges, edges), 1e-300)
-    rest = offset - np.clip(along, 0, 1)[..., None] * edges
-    return np.where(inside, plane, np.linalg.norm(rest, axis=2).min(axis=1))
-
-
-def _samples(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points drawn evenly on triangles, with their centres, and the triangle each is on."""
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    draw = np.random.default_rng(0)
-    total = np.cumsum(area)
-    owner = np.searchsorted(total, draw.random(SAMPLES) * total[-1]).clip(0, len(area) - 1)
-    share = draw.random((SAMPLES, 2))
-    share = np.where(share.sum(axis=1, keepdims=True) > 1, 1 - share, share)
-    weights = np.concatenate([1 - share.sum(axis=1, keepdims=True), share], axis=1)
-    drawn = np.einsum("nk,nkd->nd", weights, corners[owner])
-    return np.concatenate([drawn, corners.mean(axis=1)]), np.concatenate([owner, np.arange(len(corners))])
+    errors = np.full(len(mesh.vertices), np.nan)
+    known = np.isfinite(mesh.vertices).all(axis=1)
+    if isinstance(reference, Mesh):
+        if not reference.is_empty:
+            errors[known] = MeshDistance(reference).query(mesh.vertices[known]).distance
+        return errors
+    points = reference.points[np.isfinite(reference.points).all(axis=1)]
+    if len(points):
+        errors[known] = cKDTree(points).query(mesh.vertices[known])[0]
+    return errors

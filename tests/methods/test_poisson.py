@@ -116,11 +116,21 @@ def test_finished_meshes_obey_the_options_of_meshes() -> None:
     surface = MeshSurface(Mesh(np.asarray(both.vertices), np.asarray(both.faces)), np.asarray(big.vertices))
     assert surface.mesh().components == 2
     assert len(surface.mesh().mesh.faces) == len(both.faces)
-    for options in ({"largest_component": True}, {"min_area": 0.1}, {"trim": 3.0}):
+    for options in ({"largest_component": True}, {"min_area": 0.1}, {"trim": 3.0}, {"support_filter": 0.05}):
         kept = surface.mesh(**options).mesh
         assert len(kept.faces) == len(big.faces)
         np.testing.assert_array_equal(kept.vertices, big.vertices)
     assert len(surface.mesh(faces=200).mesh.faces) == pytest.approx(200, abs=10)
+
+
+def test_finished_meshes_without_input_or_colours_say_so_or_leave_them() -> None:
+    shape = trimesh.creation.icosphere(1)
+    colors = np.full((len(shape.vertices), 3), 7, dtype=np.uint8)
+    surface = MeshSurface(Mesh(np.asarray(shape.vertices), np.asarray(shape.faces), colors=colors))
+    assert "did nothing" in surface.mesh(trim=2.0).warnings[0]
+    assert surface.mesh().warnings == ()
+    assert surface.mesh().mesh.colors is not None
+    assert surface.mesh(color=False).mesh.colors is None
 
 
 def test_finished_meshes_of_nothing_say_so() -> None:

@@ -8,9 +8,10 @@ import trimesh
 from PIL import Image
 
 from recon.errors import ConfigError
+from recon.geometry.distance import MeshDistance
 from recon.io.types import Cloud, Mesh
 from recon.report.camera import FOUR_SIDES, Stage, View
-from recon.report.errormap import ErrorMap, triangle_distance, vertex_errors
+from recon.report.errormap import ErrorMap, vertex_errors
 from recon.report.previews import Panel, pair, render_cloud, render_mesh, save_gif, save_image, strip, turntable
 from recon.report.shading import CLAY, INNER, MeshPainter
 
@@ -127,13 +128,6 @@ def test_empty_and_broken_things_are_pictures_too():
     assert render_mesh(mesh, size=40, background="transparent").shape == (40, 40, 4)
 
 
-def test_triangle_distance_against_the_library():
-    draw = np.random.default_rng(1)
-    points, corners = draw.normal(size=(400, 3)), draw.normal(size=(400, 3, 3))
-    nearest = trimesh.triangles.closest_point(corners, points)
-    np.testing.assert_allclose(triangle_distance(points, corners), np.linalg.norm(points - nearest, axis=1), atol=1e-12)
-
-
 def test_errors_of_a_larger_ball_are_its_distance():
     truth, mesh = ball(5), ball(3, radius=1.1)
     np.testing.assert_allclose(vertex_errors(mesh, truth), 0.1, atol=2e-3)
@@ -141,6 +135,11 @@ def test_errors_of_a_larger_ball_are_its_distance():
     for vertex, found in zip(mesh.vertices[:10], vertex_errors(mesh, truth), strict=False):
         nearest = trimesh.triangles.closest_point(corners, np.tile(vertex, (len(corners), 1)))
         assert found == pytest.approx(np.linalg.norm(nearest - vertex, axis=1).min(), abs=1e-9)
+    coarse, fine = ball(2), ball(4)
+    exact = MeshDistance(coarse).query(fine.vertices).distance
+    np.testing.assert_array_equal(vertex_errors(fine, coarse), exact)
+    fine.vertices[0] = np.nan
+    assert np.isnan(vertex_errors(fine, coarse)).sum() == np.isnan(vertex_errors(fine, Cloud(mesh.vertices))).sum() == 1
     assert np.isnan(vertex_errors(mesh, Mesh.empty())).all()
     np.testing.assert_allclose(vertex_errors(mesh, Cloud(mesh.vertices + np.array([0, 0, 1e-4]))), 1e-4, rtol=1e-6)
 
