@@ -11,6 +11,10 @@ from scipy.spatial import cKDTree
 Triangles = tuple[np.ndarray, np.ndarray]
 """(V, 3) float64 vertices and (F, 3) int64 faces."""
 
+LIBRARY_SIZE = 100.0
+"""Longest side that fast_simplification is given, for its thresholds are absolute: at 1 errors are twice as large, and
+from 1e4 on it stops long before it reaches small counts."""
+
 SUPPORTED = 0.2
 """Share of a component's vertices that must lie near the input for it to count as seen."""
 
@@ -81,9 +85,10 @@ def mean_spacing(points: np.ndarray) -> float:
 
 
 def simplify(vertices: np.ndarray, faces: np.ndarray, count: int) -> Triangles:
-    """About `count` faces, by quadric edge collapse (Garland and Heckbert 1997)."""
+    """About `count` faces, by quadric edge collapse (Garland and Heckbert 1997), alike at every size of the mesh."""
     if count >= len(faces):
         return vertices, faces
     centre = vertices.mean(axis=0)
-    fewer, triangles = fast_simplification.simplify(vertices - centre, faces, target_count=count)
-    return fewer.astype(np.float64) + centre, triangles.astype(np.int64)
+    scale = float(np.ptp(vertices, axis=0).max()) / LIBRARY_SIZE or 1.0
+    fewer, triangles = fast_simplification.simplify((vertices - centre) / scale, faces, target_count=count)
+    return fewer.astype(np.float64) * scale + centre, triangles.astype(np.int64)

@@ -11,10 +11,10 @@ import json
 from html import escape
 from typing import Any
 
-import fast_simplification
 import numpy as np
 from scipy.spatial import cKDTree
 
+from recon.geometry.cleanup import simplify
 from recon.io.types import Cloud, Mesh
 from recon.report.camera import Stage, Up
 from recon.report.errormap import ErrorMap
@@ -28,16 +28,10 @@ def simplified(mesh: Mesh, faces: int, colors: np.ndarray | None = None) -> tupl
     """A mesh of at most about `faces` faces, and the colours of its vertices taken from the nearest old ones."""
     if len(mesh.faces) <= faces:
         return mesh, colors
-    centre = mesh.vertices.mean(axis=0)  # the library works in float32
-    points, triangles = fast_simplification.simplify(
-        np.ascontiguousarray(mesh.vertices - centre, dtype=np.float32),
-        np.ascontiguousarray(mesh.faces, dtype=np.int32),
-        target_count=faces,
-    )
-    vertices = points.astype(np.float64) + centre
+    vertices, triangles = simplify(mesh.vertices, mesh.faces, faces)
     if colors is not None:
         colors = colors[cKDTree(mesh.vertices).query(vertices)[1]]
-    return Mesh(vertices, triangles.astype(np.int64)), colors
+    return Mesh(vertices, triangles), colors
 
 
 def payload(

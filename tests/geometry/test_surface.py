@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from recon.errors import ConfigError, ReconError
+from recon.geometry.cleanup import simplify
 from recon.geometry.frames import Frame
 from recon.geometry.surface import Extraction, MeshOptions, Surface
 
@@ -184,6 +186,14 @@ def test_simplification_reaches_the_count_and_keeps_the_shape() -> None:
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 0.6).max() < 5e-3
     assert mesh.normals is not None
     assert mesh.normals.shape == mesh.vertices.shape
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 5e6])
+def test_simplification_does_not_depend_on_the_unit(size: float) -> None:
+    shape = trimesh.creation.icosphere(5)
+    vertices, faces = simplify(size * (np.asarray(shape.vertices) + 7), np.asarray(shape.faces), 2000)
+    assert abs(len(faces) - 2000) <= 20
+    assert np.abs(np.linalg.norm(vertices / size - 7, axis=1) - 1).max() < 4e-3
 
 
 def test_colours_are_those_of_the_field() -> None:
