@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from recon.geometry.normals import estimate_normals
+from recon.geometry.normals import NormalEstimate, estimate_normals
 from recon.observations import OrientedPoints, Points
 
 Source = Literal["given", "estimate"]
@@ -26,13 +26,22 @@ def oriented(
     Returns:
         The oriented cloud, and sentences for the user: that normals were estimated, and how far to trust them.
     """
-    if source == "given" and isinstance(scene, OrientedPoints):
-        return scene, ()
-    estimate = estimate_normals(scene.points.double().cpu().numpy(), neighbours, seed=seed)
-    normals = torch.from_numpy(estimate.normals).to(scene.points)
+    cloud, estimate = with_estimate(scene, source, neighbours, seed)
+    if estimate is None:
+        return cloud, ()
     said = (
         f"Normals were estimated from {estimate.k} neighbours each (score of their signs {estimate.score:.2f}, "
         f"noise {estimate.noise * scene.frame.scale:.2g} in the units of the scan)."
     )
-    cloud = OrientedPoints(scene.points, scene.frame, scene.name, normals=normals)
     return cloud, (said, *estimate.warnings)
+
+
+def with_estimate(
+    scene: Points, source: Source = "given", neighbours: int | None = None, seed: int = 0
+) -> tuple[OrientedPoints, NormalEstimate | None]:
+    """As `oriented`, but with what was found (local units), or None where nothing had to be estimated."""
+    if source == "given" and isinstance(scene, OrientedPoints):
+        return scene, None
+    estimate = estimate_normals(scene.points.double().cpu().numpy(), neighbours, seed=seed)
+    normals = torch.from_numpy(estimate.normals).to(scene.points)
+    return OrientedPoints(scene.points, scene.frame, scene.name, normals=normals), estimate

@@ -19,19 +19,19 @@ from recon.errors import ConfigError
 from recon.geometry.bspline import BSplineField
 from recon.geometry.neighbours import Neighbours
 from recon.geometry.noise import estimate_noise
-from recon.geometry.normals import estimate_normals
+from recon.geometry.normals import NormalEstimate
 from recon.geometry.poisson import solve_poisson
 from recon.geometry.spline_rules import ScanFacts, areas_for, choose_energy, inliers
 from recon.geometry.spline_solver import Samples, SplineEnergy, fit_spline
 from recon.geometry.surface import Surface
 from recon.methods.base import Method
-from recon.observations import Observation, OrientedPoints, Points
+from recon.methods.oriented import with_estimate
+from recon.observations import Observation, Points
 
 log = logging.getLogger("recon")
 
 Preview = Callable[[str, Surface], None]
 SIZE = 2.0
-UNSURE = 0.93
 COARSE_NOISE = 0.03
 
 
@@ -91,19 +91,16 @@ class Spline(Method):
         """The surface of a cloud, negative inside; its normals are estimated where it has none."""
         assert isinstance(observation, Points)
         self.warnings, self.score = (), float("nan")
-        scene = self._filtered(observation).normalized("box", SIZE)
+        local = self._filtered(observation).normalized("box", SIZE)
+        scene, estimate = with_estimate(local, self.use_normals, self.neighbours, self.seed)
         neighbours = Neighbours(scene.points.double().numpy())
-        normals = self._normals(scene, neighbours)
-        self.facts = self._facts(scene, neighbours)
+        self.facts = self._facts(scene, neighbours, estimate)
         self.energy = self._energy(self.facts)
         areas = torch.from_numpy(areas_for(neighbours, self.facts)).float()
-        samples = Samples(*(t.to(self.device) for t in (scene.points, normals, areas)))
+        samples = Samples(*(t.to(self.device) for t in (scene.points, scene.normals, areas)))
         if self.preview is not None:
             self.preview("spectral", self._surface(solve_poisson(*vars(samples).values()), scene, "implicit"))
-        field = fit_spline(samples, self.energy, self._progress(scene))
-        for warning in self.warnings:
-            log.warning("%s", warning)
-        return self._surface(field, scene)
+        return self._surface(fit_spline(samples, self.energy, self._progress(scene)), scene)
 
     def _filtered(self, scene: Points) -> Points:
         if not self.outliers:
@@ -112,30 +109,23 @@ class Spline(Method):
         dropped = int((~keep).sum())
         if not dropped:
             return scene
-        self.warnings += (f"'{scene.name}': {dropped} of {len(keep)} points stand alone and were left out.",)
+        self.warnings += (f"{dropped} of {len(keep)} points stand alone and were left out.",)
         rows: dict[str, Any] = {name: value[keep] for name, value in vars(scene).items() if isinstance(value, Tensor)}
         return replace(scene, **rows)
 
-    def _normals(self, scene: Points, neighbours: Neighbours) -> Tensor:
-        if self.use_normals == "given" and isinstance(scene, OrientedPoints):
-            return scene.normals
-        found = estimate_normals(neighbours.points, self.neighbours, seed=self.seed)
-        self.score = found.score
-        log.info("'%s': normals from %d neighbours each, score %.3f", scene.name, found.k, found.score)
-        self.warnings += found.warnings
-        return torch.from_numpy(found.normals).float()
-
-    def _facts(self, scene: Points, neighbours: Neighbours) -> ScanFacts:
-        given = self.noise
-        noise = estimate_noise(neighbours, seed=self.seed) if given is None else given / scene.frame.scale
-        estimated = not np.isnan(self.score)
-        facts = ScanFacts(neighbours.spacing(), noise, len(neighbours), estimated)
+    def _facts(self, scene: Points, neighbours: Neighbours, estimate: NormalEstimate | None) -> ScanFacts:
+        if estimate is not None:
+            self.score = estimate.score
+            self.warnings += estimate.warnings
+            log.info("'%s': normals from %d neighbours each, score %.3f", scene.name, estimate.k, estimate.score)
+        if self.noise is not None:
+            noise = self.noise / scene.frame.scale
+        else:
+            noise = estimate.noise if estimate is not None else estimate_noise(neighbours, seed=self.seed)
         log.info("'%s': noise %.2f %% of the longest side", scene.name, 100 * noise / SIZE)
         if noise > COARSE_NOISE:
-            self.warnings += (
-                f"'{scene.name}': noise of {noise / SIZE:.1%} of the longest side hides all thinner parts.",
-            )
-        return facts
+            self.warnings += (f"Noise of {noise / SIZE:.1%} of the longest side hides all thinner parts.",)
+        return ScanFacts(neighbours.spacing(), noise, len(neighbours), estimate is not None)
 
     def _energy(self, facts: ScanFacts) -> SplineEnergy:
         asked: dict[str, Any] = {"trust": self.trust, "smooth": self.curvature}
