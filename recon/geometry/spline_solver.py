@@ -11,7 +11,8 @@ one level after another, each started from the exact refinement of the last, fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -129,14 +130,31 @@ def fit_spline(samples: Samples, energy: SplineEnergy, progress: Progress | None
     """
     grid, cells, stack, border = base_grid(samples.points), BASE, Stack(), None
     while cells <= energy.resolution:
-        stack.push(next_level(stack.levels, grid, samples.points, energy.margin, dense=cells <= DENSE))
-        limit = energy.iterations[min(len(stack.levels), len(energy.iterations)) - 1]
-        minimise(stack, samples.merged(grid.cell / 2), energy, limit, border)
-        border = border or border_of(BSplineField(stack.levels), samples)
+        limit = energy.iterations[min(len(stack.levels), len(energy.iterations) - 1)]
+        with one_thread():
+            stack.push(next_level(stack.levels, grid, samples.points, energy.margin, dense=cells <= DENSE))
+            minimise(stack, samples.merged(grid.cell / 2), energy, limit, border)
+            border = border or border_of(BSplineField(stack.levels), samples)
         if progress is not None:
             progress(cells, BSplineField(stack.levels))
         grid, cells = grid.finer(), 2 * cells
     return BSplineField(stack.levels)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch on one CPU thread.
+
+    The gathers and scatters that take most of the time are serial in torch. The little that could be shared comes in
+    thousands of short kernels, before each of which threads wait for each other by spinning: on a busy machine two
+    threads took six times the CPU time of one, and four times as long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def minimise(stack: Stack, samples: Samples, energy: SplineEnergy, limit: int, border: Border | None) -> None:

@@ -11,7 +11,7 @@ from recon.geometry.neighbours import Neighbours
 from recon.geometry.spline_levels import Stack, next_level, refined
 from recon.geometry.spline_operators import Adjacency, CurvatureTerm, EikonalTerm, PointTerm
 from recon.geometry.spline_rules import ScanFacts, cells_for, choose_energy, inliers
-from recon.geometry.spline_solver import Samples, SplineEnergy, base_grid, conjugate_gradients, fit_spline
+from recon.geometry.spline_solver import Samples, SplineEnergy, base_grid, conjugate_gradients, fit_spline, one_thread
 
 GRID = Grid((9, 8, 7), (-1.0, -1.0, -1.0), 0.25)
 
@@ -265,3 +265,19 @@ def test_inliers_keep_uneven_density_and_drop_strays():
     assert kept[: len(thinned)].mean() > 0.998
     assert kept[len(thinned) :].mean() < 0.2
     assert Neighbours(thinned).areas().max() > 20 * Neighbours(thinned).areas().min()
+
+
+def test_threads_are_as_before_also_while_progress_is_shown():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+    try:
+        fit_spline(
+            sphere(100), SplineEnergy(resolution=16, iterations=(2,)), lambda *_: seen.append(torch.get_num_threads())
+        )
+        with pytest.raises(ValueError, match="in the middle"), one_thread():
+            assert torch.get_num_threads() == 1
+            raise ValueError("in the middle")
+        assert [*seen, torch.get_num_threads()] == [2, 2]
+    finally:
+        torch.set_num_threads(before)
