@@ -79,8 +79,8 @@ def test_float32_step(step: Step, compare: Callable) -> None:
     loss, gradient = _gradient(step.ours, step.net)
     assert loss == pytest.approx(theirs, rel=1e-6)
     assert (gradient - reference).norm() < 1e-4 * reference.norm()
-    timing = compare(step.ours, step.authors)
-    assert timing.ratio > 1
+    timing = compare(step.ours, step.authors, rounds=10)
+    assert timing.ratio >= 1.15
 
 
 def test_bfloat16_step(step: Step, compare: Callable) -> None:
@@ -89,10 +89,11 @@ def test_bfloat16_step(step: Step, compare: Callable) -> None:
     loss, gradient = _gradient(half, step.net)
     assert loss == pytest.approx(theirs, rel=0.01)
     assert torch.cosine_similarity(gradient, reference, dim=0) > 0.98
-    timing = compare(half, step.authors)
+    timing = compare(half, step.authors, rounds=10)
     if not _fast_bfloat16():
         pytest.skip("this processor has no instructions for bfloat16 products")
-    assert timing.ratio > 1.5
+    assert timing.ratio >= 1.9
+    assert timing.units <= 7.5
 
 
 def _fast_bfloat16() -> bool:

@@ -71,7 +71,7 @@ class Points:
         return self
 
     def normalized(self, how: Fit = "box", size: float = 2.0) -> Self:
-        """The same points in a local frame of a given size (see `Frame.fit`), as float32."""
+        """The same points in a local frame of a given size (see `Frame.fit`), as float32 on the CPU."""
         inner = Frame.fit(self.points.cpu().numpy(), how, size)
         local = inner.to_local(self.points.cpu().numpy())
         changes: dict[str, Any] = {
@@ -112,7 +112,7 @@ class OrientedPoints(Points):
     def normalized(self, how: Fit = "box", size: float = 2.0) -> Self:
         # Fitted frames never rotate, so that only lengths and the type change.
         unit = torch.nn.functional.normalize(self.normals, dim=1)
-        return replace(super().normalized(how, size), normals=unit.float())
+        return replace(super().normalized(how, size), normals=unit.float().cpu())
 
     def to_cloud(self) -> Cloud:
         return Cloud(

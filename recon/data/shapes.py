@@ -58,8 +58,8 @@ class Shapes(ReconDataModule):
         uneven: float = 0.0,
         missing: float = 0.0,
         resolution: int = 128,
-        batch_size: int = 1,
-        points: int = 8000,
+        batch_size: int = 8,
+        points: int = 3000,
         workers: int = 0,
         seed: int = 0,
     ) -> None:

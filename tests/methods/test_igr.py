@@ -76,17 +76,6 @@ def test_presets_build_from_their_yaml(preset: str, root: Path) -> None:
     assert (*found, method.objective.reduction, method.box) == expected
 
 
-def test_the_defaults_of_the_class_are_those_of_the_yaml(root: Path) -> None:
-    import inspect
-
-    values = OmegaConf.to_container(OmegaConf.load(root / "conf" / "method" / "igr.yaml"), resolve=False)
-    defaults = {name: p.default for name, p in inspect.signature(IGR.__init__).parameters.items() if name != "self"}
-    assert values.pop("_target_") == "recon.methods.igr.IGR"
-    assert values.pop("seed") == "${seed}"
-    defaults.pop("seed")
-    assert values == {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
-
-
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
     first, second = tiny(), tiny()
     for method in (first, second):
