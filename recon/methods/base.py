@@ -14,6 +14,7 @@ import torch
 
 from recon.errors import CheckpointError
 from recon.geometry.frames import Fit
+from recon.geometry.mesh_surface import MeshSurface
 from recon.geometry.surface import Surface
 from recon.observations import Observation, OrientedPoints, Points
 
@@ -67,7 +68,7 @@ class Method(pl.LightningModule):
         """Observation types this method works from, the preferred one first."""
         return (OrientedPoints, Points)
 
-    def reconstruct(self, observation: Observation) -> Surface:
+    def reconstruct(self, observation: Observation) -> Surface | MeshSurface:
         """The surface seen in `observation`; per-scene methods have been fitted to it before."""
         raise NotImplementedError
 

@@ -37,9 +37,6 @@ class Poisson(Method):
         normals: ``given``: those of the cloud, estimated where it has none; ``estimate``: never the cloud's.
         neighbours: points a normal is estimated from; null: found by itself.
         seed: of the choices in estimating normals.
-
-    Attributes:
-        warnings: what the user should know about the last reconstruction.
     """
 
     fit_free: ClassVar[bool] = True
@@ -61,7 +58,6 @@ class Poisson(Method):
             )
         self.resolution, self.smoothing, self.weights = resolution, smoothing, weights
         self.use_normals, self.neighbours, self.seed = normals, neighbours, seed
-        self.warnings: tuple[str, ...] = ()
 
     def reconstruct(self, observation: Observation) -> Surface:
         """The surface of a cloud, negative inside; its normals are estimated where it has none."""

@@ -33,9 +33,6 @@ class ScreenedPoisson(Method):
         neighbours: points a normal is estimated from; null: found by itself.
         threads: 0 for all cores.
         seed: of the choices in estimating normals.
-
-    Attributes:
-        warnings: what the user should know about the last reconstruction.
     """
 
     fit_free: ClassVar[bool] = True
@@ -69,9 +66,8 @@ class ScreenedPoisson(Method):
         }
         self.bubbles, self.trim = bubbles, trim
         self.use_normals, self.neighbours, self.seed = normals, neighbours, seed
-        self.warnings: tuple[str, ...] = ()
 
-    def reconstruct(self, observation: Observation) -> MeshSurface:  # type: ignore[override]
+    def reconstruct(self, observation: Observation) -> MeshSurface:
         """The mesh of a cloud; its normals are estimated where it has none.
 
         Raises:
