@@ -35,6 +35,9 @@ def explained(error: Exception, line: CommandLine, conf: str) -> ReconError:
             wrong.group(2), "text"
         )
         return ConfigError(f"{key.group(1) if key else 'an option'}={wrong.group(1)}: this should be {kind}.", _HELP)
+    single = re.search(r"Error merging override (\w+)=(\w+)\n", f"{error}\n")
+    if single and single.group(1) == "methods":
+        return ConfigError(f"methods={single.group(2)}: this should be a list.", f"Write methods=[{single.group(2)}].")
     group = re.search(r"Could not override '([^']+)'\.\s+No match in the defaults list", text)
     return ConfigError(_first_line(str(error)), f"{group.group(1)} is no group. {_HELP}" if group else _HELP)
 

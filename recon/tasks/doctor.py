@@ -146,7 +146,7 @@ def datasets(conf: Path) -> Iterator[Check]:
         if not path:
             continue
         there = Path(str(path)).expanduser()
-        mend = f"Name its folder: data.path=FOLDER, or look at `prepare data={file.stem}`."
+        mend = "Name its folder (data.path=FOLDER)" + (", or data.download=true." if "download" in node else ".")
         found = str(there) if there.exists() else f"{there} is not here"
         yield Check("Data", file.stem, found, *_note(not there.exists(), mend))
 

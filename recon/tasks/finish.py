@@ -35,13 +35,20 @@ LEGEND = (
 )
 
 
-def finish(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], output: Path | None = None) -> None:
-    """Write and show the metrics of some scenes, write the report, and say where the meshes are."""
+def finish(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], places: Sequence[Path] = ()) -> None:
+    """Write and show the metrics of some scenes, write the report, and say where the meshes are.
+
+    Args:
+        cfg: the whole configuration.
+        folder: of the run.
+        results: what came of the scenes.
+        places: where their meshes were written besides the run folder, if they were.
+    """
     rows = [result.row for result in results]
     write_rows(folder, rows)
     show_rows(rows, "")
-    for result in results:
-        console().print(f"mesh     {output if output and len(results) == 1 else result.file}")
+    for place in places or [result.file for result in results]:
+        console().print(f"mesh     {place}")
     if cfg.report:
         console().print(f"report   {write_report(cfg, folder, results)}")
     console().print(f"run      {folder.path}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,38 +12,43 @@ from recon.errors import ConfigError
 from recon.io.meshes import WRITERS, write_mesh
 from recon.tasks.finish import finish
 from recon.tasks.folder import RunFolder
-from recon.tasks.scenes import Result, process
+from recon.tasks.scenes import process
 from recon.tasks.start import begin
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Reconstruct every scene the data selects, and put the mesh where `output` says."""
+    if cfg.data is None:
+        raise ConfigError("reconstruct: no input is named.", "Add input=FILE (or data=NAME, or run=FOLDER).")
     data = begin(cfg, folder)
     names = data.selected("test")
-    output = _checked_output(cfg.output, len(names))
+    places = _places(cfg.output, names)
     results = process(cfg, folder, data, names)
-    for result in results:
-        if output is not None:
-            write_mesh(_place(output, result, len(results)), result.extraction.mesh)
-    finish(cfg, folder, results, output)
+    for place, result in zip(places, results, strict=False):
+        write_mesh(place, result.extraction.mesh)
+    finish(cfg, folder, results, places)
 
 
-def _checked_output(output: str | None, count: int) -> Path | None:
-    """Find a bad `output` before the work, not after it."""
+def _places(output: str | None, names: Sequence[str]) -> list[Path]:
+    """Where the meshes shall go besides the run folder; what is wrong with that is found before the work."""
     if output is None:
-        return None
+        return []
     path = Path(output).expanduser()
-    if count > 1 and path.suffix:
+    is_folder = path.is_dir() or output.endswith("/") or (len(names) > 1 and not path.suffix)
+    if len(names) > 1 and not is_folder:
         raise ConfigError(
-            f"output={output}: there are {count} inputs, but this names one file.", "Name a folder: output=meshes/"
+            f"output={output}: there are {len(names)} inputs, but this names one file.", "Name a folder: output=meshes/"
         )
-    if (count == 1 and path.suffix.lower() not in WRITERS) and not path.is_dir():
+    if not is_folder and path.suffix.lower() not in WRITERS:
         raise ConfigError(
             f"output={output}: '{path.suffix}' is no mesh format that can be written.",
-            f"Known: {', '.join(sorted(WRITERS))}.",
+            f"Known: {', '.join(sorted(WRITERS))}. A folder ends in '/'.",
         )
-    return path
+    _check_writable(output, path if is_folder else path.parent)
+    return [path / f"{name}.ply" for name in names] if is_folder else [path]
 
 
-def _place(output: Path, result: Result, count: int) -> Path:
-    return output if count == 1 and not output.is_dir() else output / result.file.name
+def _check_writable(output: str, folder: Path) -> None:
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f"output={output}: nothing can be written in '{there}'.", "Name a folder of your own.")

@@ -7,10 +7,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, did_you_mean
+from recon.metrics.protocols import PROTOCOLS
 from recon.tasks import build
 from recon.tasks.folder import RunFolder
 
@@ -33,6 +34,7 @@ def begin(cfg: DictConfig, folder: RunFolder) -> ReconDataModule:
     build.match(method, data, cfg)
     build.device_of(cfg)
     build.build_mesh_options(cfg)
+    _check_settings(cfg)
     if method.fit_free and folder.verb == "train":
         name = cfg.method["_target_"].rsplit(".", 1)[-1]
         raise ConfigError(
@@ -40,6 +42,18 @@ def begin(cfg: DictConfig, folder: RunFolder) -> ReconDataModule:
         )
     folder.record(cfg)
     return data
+
+
+def _check_settings(cfg: DictConfig) -> None:
+    """Find what would do nothing, or fail only after the work."""
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol={cfg.protocol}: there is no such protocol.", did_you_mean(cfg.protocol, PROTOCOLS))
+    for key in ("input", "truth"):
+        if cfg[key] is not None and f"${{{key}}}" not in OmegaConf.to_yaml(cfg.data):
+            raise ConfigError(
+                f"{key}={cfg[key]}: these data take none, they have their own.",
+                f"Leave out data=NAME ({key}= goes with data=own), or leave out {key}=.",
+            )
 
 
 def _quiet() -> None:

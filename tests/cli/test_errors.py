@@ -58,6 +58,24 @@ CASES = {
     "unknown scene": (["train", "method=igr", "data=shapes", "data.scene=toruss"], ["toruss", "torus"]),
     "unknown method in a comparison": (["compare", "methods=[poison]", "data=shapes"], ["poison", "poisson"]),
     "nothing to compare": (["compare", "data=shapes"], ["methods"]),
+    "one method that is no list": (["compare", "methods=poisson", "data=shapes"], ["methods=[poisson]"]),
+    "nothing to reconstruct": (["reconstruct"], ["input=FILE"]),
+    "input beside data that have their own": (
+        ["reconstruct", "method=poisson", "input=scan.xyz", "data=shapes", "data.scene=sphere"],
+        ["input=scan.xyz", "data=own"],
+    ),
+    "truth beside data that have their own": (
+        ["test", "method=poisson", "truth=scan.xyz", "data=shapes", "data.scene=sphere"],
+        ["truth=scan.xyz", "data=own"],
+    ),
+    "unknown protocol before any work": (
+        ["reconstruct", "method=poisson", "input=scan.xyz", "protocol=onnet"],
+        ["onnet", "onet"],
+    ),
+    "output below a file": (
+        ["reconstruct", "method=poisson", "input=scan.xyz", "output=few.xyz/mesh.ply"],
+        ["output=few.xyz/mesh.ply", "few.xyz'"],
+    ),
     "no run folder": (["test", "run=nowhere"], ["nowhere"]),
     "a later verb": (["view", "method=poisson", "data=shapes"], ["not in this release"]),
     "another later verb": (["prepare", "data=shapes"], ["not in this release"]),
