@@ -1,11 +1,15 @@
 """`method=spline` on known solids: accuracy, coordinates, normals, noise, strays, density, thin parts, messages."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import trimesh
 
 from recon.errors import ConfigError
+from recon.geometry.poisson import solve_poisson
+from recon.geometry.surface import Surface
 from recon.io.types import Mesh
 from recon.methods.spline import Spline
 from recon.observations import OrientedPoints, Points
@@ -26,9 +30,16 @@ def errors(mesh: Mesh) -> np.ndarray:
     return np.abs(np.linalg.norm(mesh.vertices - CENTRE, axis=1) / RADIUS - 1)
 
 
-def test_ball_in_its_own_coordinates():
+@pytest.fixture(scope="module")
+def solved() -> tuple[Spline, Surface]:
+    """A method and the clean ball's surface that it found."""
     method = Spline(resolution=32)
-    found = method.reconstruct(ball()).mesh(resolution=48)
+    return method, method.reconstruct(ball())
+
+
+def test_ball_in_its_own_coordinates(solved):
+    method, surface = solved
+    found = surface.mesh(resolution=48)
     assert errors(found.mesh).max() < 0.004
     solid = found.mesh.to_trimesh()
     assert solid.is_watertight
@@ -38,32 +49,34 @@ def test_ball_in_its_own_coordinates():
     assert np.isnan(method.score)
 
 
-def test_field_is_a_signed_distance():
-    surface = Spline(resolution=32).reconstruct(ball())
+def test_field_is_a_signed_distance(solved):
     points = torch.nn.functional.normalize(torch.randn(200, 3), dim=1)
     for radius in (0.9, 1.05):
-        torch.testing.assert_close(surface.field(radius * points), torch.full((200,), radius - 1), atol=0.01, rtol=0)
+        values = solved[1].field(radius * points)
+        torch.testing.assert_close(values, torch.full((200,), radius - 1), atol=0.01, rtol=0)
 
 
 def test_normals_are_estimated_where_there_are_none():
     method = Spline(resolution=32)
-    found = method.reconstruct(Points(ball().points, name="bare")).mesh(resolution=48)
+    found = method.reconstruct(Points(ball(1500).points, name="bare")).mesh(resolution=48)
     assert errors(found.mesh).max() < 0.01
     assert method.score > 0.9
     assert method.facts is not None
     assert method.facts.estimated
 
 
-def test_wrong_normals_can_be_ignored():
-    scene = ball()
+def test_wrong_normals_can_be_ignored_and_the_same_seed_gives_the_same_field():
+    """Estimating twice, from a cloud with shuffled normals and from one without any, ends at the very same field."""
+    scene = ball(500)
     turned = OrientedPoints(scene.points, normals=torch.flip(scene.normals, dims=(0,)))
-    found = Spline(resolution=32, normals="estimate").reconstruct(turned).mesh(resolution=48)
-    assert errors(found.mesh).max() < 0.01
+    one = Spline(resolution=16, normals="estimate").reconstruct(turned).field.levels[-1].values
+    two = Spline(resolution=16).reconstruct(Points(scene.points)).field.levels[-1].values
+    assert torch.equal(one, two)
 
 
 def test_noise_is_found_and_smoothed_away():
     method = Spline(resolution=32)
-    found = method.reconstruct(ball(8000, noise=0.01 * RADIUS)).mesh(resolution=48)
+    found = method.reconstruct(ball(6000, noise=0.01 * RADIUS)).mesh(resolution=48)
     assert method.facts is not None
     assert method.facts.noise == pytest.approx(0.01, rel=0.35)
     assert method.facts.noisy
@@ -80,7 +93,7 @@ def test_noise_given_in_the_scans_unit_decides():
     assert method.energy.curvature_scale is not None
 
 
-def test_strays_are_left_out_and_reported():
+def test_strays_are_left_out_and_reported(caplog):
     scene = ball(2000)
     random = np.random.default_rng(1)
     away = torch.from_numpy(CENTRE + 3 * RADIUS * random.uniform(-1, 1, (12, 3)))
@@ -91,6 +104,7 @@ def test_strays_are_left_out_and_reported():
     found = method.reconstruct(with_strays).mesh(resolution=48)
     assert np.quantile(errors(found.mesh), 0.99) < 0.02
     assert "stand alone" in method.warnings[0]
+    assert "stand alone" not in caplog.text  # the task says it, once
 
 
 def test_uneven_density_bends_little():
@@ -105,11 +119,11 @@ def test_uneven_density_bends_little():
 
 
 def test_thin_sheet_keeps_both_sides():
-    """A plate a fiftieth of its length thick comes back as one solid of the right volume."""
-    plate = trimesh.creation.box((1.0, 0.6, 0.02))
-    points, faces = trimesh.sample.sample_surface(plate, 8000, seed=0)
+    """A plate hardly thicker than a cell of the grid comes back as one solid of the right volume."""
+    plate = trimesh.creation.box((1.0, 0.6, 0.04))
+    points, faces = trimesh.sample.sample_surface(plate, 4000, seed=0)
     scene = OrientedPoints(torch.from_numpy(points), normals=torch.from_numpy(plate.face_normals[faces].copy()))
-    found = Spline(resolution=64).reconstruct(scene).mesh(resolution=128)
+    found = Spline(resolution=32).reconstruct(scene).mesh(resolution=64)
     assert found.mesh.to_trimesh().volume == pytest.approx(plate.volume, rel=0.1)
 
 
@@ -124,17 +138,12 @@ def test_open_scan_is_trimmed():
     assert closed.to_trimesh().area > 1.2 * trimmed.to_trimesh().area
 
 
-def test_preview_comes_first_and_then_every_level():
+def test_preview_comes_first_and_then_every_level(monkeypatch):
+    monkeypatch.setattr("recon.methods.spline.solve_poisson", partial(solve_poisson, resolution=32))
     method, seen = Spline(resolution=32), []
     method.preview = lambda what, surface: seen.append((what, float(surface.field(torch.zeros(1, 3))) < 0))
     method.reconstruct(ball(500))
     assert seen == [("spectral", True), ("16 cells", True), ("32 cells", True)]
-
-
-def test_same_seed_same_mesh():
-    scene = Points(ball(500).points)
-    one, two = (Spline(resolution=16).reconstruct(scene).field.levels[-1].values for _ in range(2))
-    assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize(
