@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from recon.data.base import ReconDataModule, Split
-from recon.data.reading import read_scan
+from recon.data.base import Split
+from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, DataError
 from recon.io.meshes import READERS, read_geometry
-from recon.observations import OrientedPoints, Points, Scene, Truth
+from recon.observations import Scene, Truth
 
 LISTED = set(READERS) - {".txt"}  # of a folder; its text files are more often notes than scans
 
 
-class Own(ReconDataModule):
+class Own(Scans):
     """Your own scans, each file a scene named after it.
 
     A mesh given where points are needed is sampled, which is said, and is then the truth if no other is given.
@@ -57,24 +57,12 @@ class Own(ReconDataModule):
         self.truth = None if truth is None else Path(truth).expanduser()
         self.on_bad_points: Literal["raise", "drop"] = on_bad_points
         self.use_normals, self.samples = use_normals, samples
-        self._latest: tuple[str, Scene] | None = None
-
-    @property
-    def gives(self) -> tuple[type, ...]:
-        """Points, with normals if the first file has them."""
-        first = self.load(self.selected()[0]).observation
-        return (OrientedPoints, Points) if isinstance(first, OrientedPoints) else (Points,)
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """Every scan is in every split: nothing is known that would part them."""
         return list(self.files)
 
-    def load(self, name: str, split: Split = "test") -> Scene:
-        if self._latest is None or self._latest[0] != name:
-            self._latest = (name, self._read(name))
-        return self._latest[1]
-
-    def _read(self, name: str) -> Scene:
+    def read(self, name: str) -> Scene:
         points, itself = read_scan(
             self.files[name], name, self.on_bad_points, self.use_normals, self.samples, self.seed
         )

@@ -6,12 +6,35 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from recon.data.base import ReconDataModule, Split
 from recon.geometry.sampling import sample_surface
 from recon.io.meshes import OnBad, read_geometry
 from recon.io.types import Mesh
-from recon.observations import Points, Truth
+from recon.observations import OrientedPoints, Points, Scene, Truth
 
 log = logging.getLogger("recon")
+
+
+class Scans(ReconDataModule):
+    """Scenes that are files; the latest is kept, for a task asks for it more than once."""
+
+    _latest: tuple[str, Scene] | None = None
+
+    @property
+    def gives(self) -> tuple[type, ...]:
+        """Points, with normals if the first scan has them."""
+        first = self.load(self.selected()[0]).observation
+        return (OrientedPoints, Points) if isinstance(first, OrientedPoints) else (Points,)
+
+    def load(self, name: str, split: Split = "test") -> Scene:
+        """One scan in its own coordinates, and the truth if it is known."""
+        if self._latest is None or self._latest[0] != name:
+            self._latest = (name, self.read(name))
+        return self._latest[1]
+
+    def read(self, name: str) -> Scene:
+        """The scene from its files."""
+        raise NotImplementedError
 
 
 def read_scan(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recon.data.base import ReconDataModule, Split
-from recon.data.reading import read_scan
+from recon.data.base import Split
+from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, did_you_mean
 from recon.io.download import Source, fetch
 from recon.io.meshes import read_geometry
-from recon.observations import OrientedPoints, Points, Scene, Truth
+from recon.observations import Scene, Truth
 
 STANFORD = "https://graphics.stanford.edu"
 BENCHMARK = (
@@ -79,7 +79,7 @@ SCANS = {
 }
 
 
-class Stanford(ReconDataModule):
+class Stanford(Scans):
     """Named scans below a folder, in their own coordinates.
 
     Known by the names of the published files, at any depth: the reconstructions of the Stanford repository (meshes,
@@ -112,13 +112,6 @@ class Stanford(ReconDataModule):
         super().__init__(scene, batch_size, points, workers, seed)
         self.path, self.download = Path(path).expanduser(), download
         self.use_normals, self.samples = use_normals, samples
-        self._latest: tuple[str, Scene] | None = None
-
-    @property
-    def gives(self) -> tuple[type, ...]:
-        """Points, with normals if the first scan has them."""
-        first = self.load(self.selected()[0]).observation
-        return (OrientedPoints, Points) if isinstance(first, OrientedPoints) else (Points,)
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """What is there (or, with `download`, all of the Stanford repository); every scan is in every split."""
@@ -141,12 +134,7 @@ class Stanford(ReconDataModule):
             )
         return [name]
 
-    def load(self, name: str, split: Split = "test") -> Scene:
-        if self._latest is None or self._latest[0] != name:
-            self._latest = (name, self._read(name))
-        return self._latest[1]
-
-    def _read(self, name: str) -> Scene:
+    def read(self, name: str) -> Scene:
         scan, found = SCANS[name], self._found()
         file = found.get(name) or self._fetch(name)
         points, truth = read_scan(file, name, "raise", self.use_normals, self.samples, self.seed)

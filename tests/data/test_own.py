@@ -92,7 +92,7 @@ def test_truths_of_one_and_of_several(tmp_path):
         Own(input=f"{tmp_path}/in", truth=f"{tmp_path}/true/b.off").load("a")
     (tmp_path / "true/a.off").unlink()
     with pytest.raises(DataError, match="no truth named 'a'"):
-        both._read("a")
+        both.read("a")
 
 
 def test_bad_points_and_too_few(tmp_path):
