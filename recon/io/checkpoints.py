@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from recon.errors import CheckpointError
+from recon.io.arrays import DEFLATE_RATIO
 
 Format = Literal["igr_authors", "igr_nnabla", "lightning"]
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -41,7 +42,7 @@ def load_weights(path: str | Path) -> tuple[Format, dict[str, Tensor], dict[str,
         return _nnabla(path)
     content = read_torch(path)
     if "pytorch-lightning_version" in content:
-        return "lightning", content["state_dict"], dict(content.get("hyper_parameters", {}))
+        return "lightning", _tensors(path, content, "state_dict"), dict(content.get("hyper_parameters", {}))
     return _authors(path, content)
 
 
@@ -84,12 +85,7 @@ def read_torch(path: Path) -> dict[str, Any]:
 
 
 def _authors(path: Path, content: dict[str, Any]) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:
-    state = content.get("model_state_dict", content)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(
-            f"'{path}' holds no weights under 'model_state_dict' (its keys: {', '.join(map(str, content))}).",
-            "Give the file from ModelParameters/, not the optimiser's or the latent codes'.",
-        )
+    state = _tensors(path, content, "model_state_dict") if "model_state_dict" in content else _tensors(path, content)
     named = {key.removeprefix("module."): value for key, value in state.items()}
     depth = _depth(path, named, "lin{}.weight", "lin{}.bias")
     tensors = {key: named[key].float() for n in range(depth + 1) for key in (f"lin{n}.weight", f"lin{n}.bias")}
@@ -97,11 +93,31 @@ def _authors(path: Path, content: dict[str, Any]) -> tuple[Format, dict[str, Ten
     return "igr_authors", tensors, _architecture(path, tensors, depth, "features_first")
 
 
+def _tensors(path: Path, content: Mapping[Any, Any], key: str = "") -> dict[str, Tensor]:
+    """The tensors by name that a file holds, under `key` if one is given."""
+    state = content.get(key) if key else content
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
+        under = f"no weights under '{key}'" if key else "no weights"
+        raise CheckpointError(
+            f"'{path}' holds {under} (its keys: {', '.join(map(str, content))[:200]}).",
+            "Give the file from ModelParameters/, not the optimiser's or the latent codes'.",
+        )
+    return dict(state)
+
+
 def _nnabla(path: Path) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:
     found: dict[str, np.ndarray] = {}
+    size = path.stat().st_size
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
+            # A header may announce an array that no machine holds, and chunks that are not there cost no bytes.
+            if item.dtype.kind not in "fiu" or item.ndim not in (1, 2) or item.nbytes > size * DEFLATE_RATIO:
+                raise CheckpointError(
+                    f"'{path}': '{name}' holds no weights (it is {item.dtype} of shape {item.shape})."
+                )
             found[name] = item[()]
 
     try:

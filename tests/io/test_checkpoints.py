@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -131,3 +132,35 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_weights_of_another_shape_are_named() -> None:
     with pytest.raises(CheckpointError, match=r"'lin0.weight' has shape \(20, 3\) in it, and is \(16, 3\) here"):
         load_state(authors_net(widths=(16, 16, 16, 16)), dict(authors_net().state_dict()), "f.pth")
+
+
+STRANGE: dict[str, Any] = {
+    "text": {"fc0/affine/W": "text"},
+    "a number": {"fc0/affine/W": 3.0},
+    "text beside": {"fc0/affine/W": np.zeros((3, 1)), "fc0/affine/b": np.zeros(1), "note": "hello"},
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_strange_contents_of_hdf5_are_named(content: dict[str, Any], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        for name, value in content.items():
+            file[name] = value
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_weights(tmp_path / "odd.h5")
+
+
+def test_an_array_that_no_machine_holds_is_not_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("fc0/affine/W", shape=(3, 1 << 40), chunks=(3, 1024), dtype="f4")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_weights(tmp_path / "huge.h5")
+
+
+@pytest.mark.parametrize(
+    "content", [{"pytorch-lightning_version": "2"}, {1: torch.zeros(2)}, {"model_state_dict": [1]}]
+)
+def test_strange_contents_of_torch_files_are_named(content: dict[Any, Any], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match="no weights"):
+        load_weights(tmp_path / "odd.pth")
