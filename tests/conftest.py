@@ -12,7 +12,7 @@ from pathlib import Path
 # Set before wandb, torch or numpy are imported by any test: no network, no banner, no fight for the cores.
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import numpy as np
