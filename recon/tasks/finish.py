@@ -15,7 +15,7 @@ from recon.report.tables import Column, Table
 from recon.tasks.folder import RunFolder
 from recon.tasks.pages import comparison_page, run_page
 from recon.tasks.scenes import Result
-from recon.tasks.start import console
+from recon.tasks.start import console, show
 
 Row = dict[str, Any]
 SHOWN = (
@@ -71,7 +71,7 @@ def _result_table(rows: Sequence[Row]) -> ResultTable:
 def show_rows(rows: Sequence[Row], title: str) -> None:
     """What matters most, on the terminal: one scene as a list, several as a table; metrics.csv has everything."""
     if len(rows) > 1:
-        console().print(Table([*rows, *means(rows)], columns(rows), title, LEGEND).rich())
+        show(Table([*rows, *means(rows)], columns(rows), title, LEGEND))
         return
     for key, value in rows[0].items():
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -97,6 +97,18 @@ def means(rows: Sequence[Row]) -> list[Row]:
     return [m | {"scene": f"{names[m['statistic']]} {m['category']}"} for m in found]
 
 
+def _means_of_methods(rows: Sequence[Row]) -> list[Row]:
+    """One row a method, if there are several scenes: its mean over them, and how many gave no mesh."""
+    found = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        mean = next(m for m in _result_table(own).means() if (m["category"], m["statistic"]) == ("all", "mean"))
+        lost = mean["n_empty"] + mean["n_missing"]
+        scene = f"mean of {len(own)}" + (f", {lost} without a mesh" if lost else "")
+        found.append(mean | {"method": method, "scene": scene, "n_items": None, "n_empty": None, "n_missing": None})
+    return found if len(found) < len(rows) else []
+
+
 def _present(rows: Sequence[Row], key: str) -> bool:
     values = [r.get(key) for r in rows]
     return any(v not in (None, "") and not (isinstance(v, float) and math.isnan(v)) for v in values)
@@ -106,11 +118,11 @@ def finish_comparison(
     cfg: DictConfig, folder: RunFolder, rows: list[Row], results: dict[tuple[str, str], Result]
 ) -> None:
     """One table of all methods on all scenes, as md, csv and html, and on the terminal."""
-    table = Table(rows, columns(rows), "Methods compared", LEGEND)
+    table = Table([*rows, *_means_of_methods(rows)], columns(rows), "Methods compared", LEGEND)
     write_text(folder.path / "comparison.md", table.markdown())
     write_csv(folder.path / "comparison.csv", rows)
     page = comparison_page(cfg, folder, table, results)
-    console().print(table.rich())
+    show(table)
     console().print(f"tables   {folder.path}/comparison.md, comparison.csv, {page.name}")
 
 

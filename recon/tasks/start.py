@@ -12,6 +12,7 @@ from rich.console import Console
 
 from recon.errors import ConfigError, did_you_mean
 from recon.metrics.protocols import PROTOCOLS
+from recon.report.tables import Table
 from recon.tasks import build
 from recon.tasks.folder import RunFolder
 
@@ -24,6 +25,13 @@ log = logging.getLogger("recon")
 def console() -> Console:
     """Where results are printed; made anew, since tests and notebooks replace standard output."""
     return Console(highlight=False, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a table at the width it needs: lines that wrap can be read, numbers that are cut cannot."""
+    rich = table.rich()
+    needed = Console(width=10_000).measure(rich).maximum
+    Console(highlight=False, width=max(console().width, needed)).print(rich)
 
 
 def begin(cfg: DictConfig, folder: RunFolder) -> ReconDataModule:

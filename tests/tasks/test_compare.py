@@ -29,6 +29,18 @@ def test_quality_time_and_memory_side_by_side(tmp_path, capsys):
     assert "CD" in capsys.readouterr().out
 
 
+def test_the_table_ends_with_a_mean_of_each_method_and_cuts_no_number(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main([*COMPARE, f"hydra.run.dir={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert shown.count("mean of 2") == 2
+    text = (tmp_path / "comparison.md").read_text()
+    assert [line.split("|")[1].strip() for line in text.splitlines() if "mean of 2" in line] == ["poisson", "igr"]
+    cells = [float(r["cpu_seconds"]) for r in rows_of(tmp_path) if r["method"] == "igr"]
+    assert len(cells) == 2, "the csv holds items only"
+
+
 def test_a_method_that_fails_is_a_row_not_the_end(tmp_path, monkeypatch):
     def fails(self, observation):
         raise DataError("this scan defeats it", "")
