@@ -16,7 +16,10 @@ from recon.geometry.spline_solver import SplineEnergy
 NOISY = 0.2
 """Noise in sample spacings above which the noise, not the sampling, sets the smoothing."""
 
-FINEST, COARSEST = 256, 64
+HEAVY = 0.03
+"""Noise (longest side 2) at which parts of usual thickness are no wider than the noise."""
+
+FINEST = 256
 AREA_SMOOTH = 50
 ISOLATED = 10
 FAR, STRAY = 4.0, 12.0
@@ -41,6 +44,10 @@ class ScanFacts:
     @property
     def noisy(self) -> bool:
         return self.noise > NOISY * self.spacing
+
+    @property
+    def heavy(self) -> bool:
+        return self.noisy and self.noise > HEAVY
 
 
 def choose_energy(facts: ScanFacts) -> SplineEnergy:
@@ -67,7 +74,8 @@ def _noisy(facts: ScanFacts) -> SplineEnergy:
     return SplineEnergy(
         resolution=cells_for(2 * facts.noise, 64, 128),
         trust=max(trust, 0.025 * growth),
-        smooth=0.03 * min(1.0, facts.noise / 0.005),
+        # Under heavy noise the long trust length smooths already.
+        smooth=0.01 if facts.heavy else 0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
         rounds=4,
         iterations=(30, 20, 15, 12),
@@ -86,10 +94,13 @@ def areas_for(neighbours: Neighbours, facts: ScanFacts) -> np.ndarray:
     """(N,) area of each point.
 
     Under noise it is read off a ball of three deviations and averaged over many points, or strays, whose neighbours
-    are few, would gain weight and inflate the surface.
+    are few, would gain weight and inflate the surface. Under heavy noise such a ball holds both sides of a part, so all
+    points count the same.
     """
     if not facts.noisy:
         return neighbours.areas()
+    if facts.heavy:
+        return np.full(len(neighbours), neighbours.areas().mean())
     in_ball = int(np.pi * (3 * facts.noise / facts.spacing) ** 2)
     return neighbours.areas(max(SPACING_K, min(in_ball, len(neighbours) // 8)), smooth=AREA_SMOOTH)
 

@@ -21,7 +21,7 @@ from recon.geometry.neighbours import Neighbours
 from recon.geometry.noise import estimate_noise
 from recon.geometry.normals import NormalEstimate
 from recon.geometry.poisson import solve_poisson
-from recon.geometry.spline_rules import ScanFacts, areas_for, choose_energy, inliers
+from recon.geometry.spline_rules import HEAVY, ScanFacts, areas_for, choose_energy, inliers
 from recon.geometry.spline_solver import Samples, SplineEnergy, fit_spline
 from recon.geometry.surface import Surface
 from recon.methods.base import Method
@@ -32,7 +32,6 @@ log = logging.getLogger("recon")
 
 Preview = Callable[[str, Surface], None]
 SIZE = 2.0
-COARSE_NOISE = 0.03
 
 
 class Spline(Method):
@@ -123,7 +122,7 @@ class Spline(Method):
         else:
             noise = estimate.noise if estimate is not None else estimate_noise(neighbours, seed=self.seed)
         log.info("'%s': noise %.2f %% of the longest side", scene.name, 100 * noise / SIZE)
-        if noise > COARSE_NOISE:
+        if noise > HEAVY:
             self.warnings += (f"Noise of {noise / SIZE:.1%} of the longest side hides all thinner parts.",)
         return ScanFacts(neighbours.spacing(), noise, len(neighbours), estimate is not None)
 

@@ -10,7 +10,7 @@ from recon.geometry.bspline import BSplineField, Grid, Level
 from recon.geometry.neighbours import Neighbours
 from recon.geometry.spline_levels import Stack, next_level, refined
 from recon.geometry.spline_operators import Adjacency, CurvatureTerm, EikonalTerm, PointTerm
-from recon.geometry.spline_rules import ScanFacts, cells_for, choose_energy, inliers
+from recon.geometry.spline_rules import ScanFacts, areas_for, cells_for, choose_energy, inliers
 from recon.geometry.spline_solver import Samples, SplineEnergy, base_grid, conjugate_gradients, fit_spline, one_thread
 
 GRID = Grid((9, 8, 7), (-1.0, -1.0, -1.0), 0.25)
@@ -252,6 +252,16 @@ def test_rule_tells_noise_from_sampling():
     assert noisy.curvature_scale is not None
     assert noisy.trust > clean.trust
     assert [cells_for(c, 64) for c in (1.0, 0.03, 0.01, 1e-5)] == [64, 128, 256, 256]
+
+
+def test_rule_counts_all_points_the_same_under_heavy_noise():
+    neighbours = Neighbours(sphere(400, noise=0.05).points.numpy())
+    some, heavy = (ScanFacts(0.05, noise, 400, True) for noise in (0.02, 0.05))
+    assert np.ptp(areas_for(neighbours, some)) > 0
+    assert np.ptp(areas_for(neighbours, heavy)) == 0
+    assert areas_for(neighbours, heavy).sum() == pytest.approx(neighbours.areas().sum())
+    assert choose_energy(heavy).smooth < choose_energy(some).smooth
+    assert choose_energy(heavy).trust > choose_energy(some).trust
 
 
 def test_inliers_keep_uneven_density_and_drop_strays():
