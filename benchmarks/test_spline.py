@@ -13,21 +13,19 @@ from recon.observations import OrientedPoints
 COUNT = 35_000
 
 
+def height(ways: torch.Tensor) -> torch.Tensor:
+    """Distance of a ball with waves on it from its centre, in unit directions (N, 3)."""
+    return 1 + 0.05 * torch.sin(9 * ways).prod(dim=1)
+
+
 def bumpy_ball() -> OrientedPoints:
-    """A ball with waves on it; normals from the gradient of its height."""
-    random = np.random.default_rng(0)
-    ways = torch.from_numpy(random.normal(size=(COUNT, 3)))
-    ways = torch.nn.functional.normalize(ways, dim=1).requires_grad_()
-    points = ways * (1 + 0.05 * torch.sin(9 * ways).prod(dim=1, keepdim=True))
-    radius = points.norm(dim=1).detach()
-
-    def level(x: torch.Tensor) -> torch.Tensor:
-        unit = torch.nn.functional.normalize(x, dim=1)
-        return x.norm(dim=1) - (1 + 0.05 * torch.sin(9 * unit).prod(dim=1))
-
-    spots = (ways * radius[:, None]).detach().requires_grad_()
-    (normals,) = torch.autograd.grad(level(spots).sum(), spots)
-    return OrientedPoints(spots.detach(), normals=torch.nn.functional.normalize(normals, dim=1))
+    """Points on that ball; normals from the gradient of |x| - height."""
+    ways = torch.from_numpy(np.random.default_rng(0).normal(size=(COUNT, 3)))
+    ways = torch.nn.functional.normalize(ways, dim=1)
+    points = (ways * height(ways)[:, None]).requires_grad_()
+    level = points.norm(dim=1) - height(torch.nn.functional.normalize(points, dim=1))
+    (normals,) = torch.autograd.grad(level.sum(), points)
+    return OrientedPoints(points.detach(), normals=torch.nn.functional.normalize(normals, dim=1))
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +39,25 @@ def surface(scene) -> Surface:
 
 
 def test_solve_at_256(compare, scene):
-    timing = compare(lambda: Spline().reconstruct(scene), rounds=1)
-    assert timing.ours < 25
+    """About 400 units."""
+    timing = compare(lambda: Spline(resolution=256).reconstruct(scene), rounds=1)
+    assert timing.units < 800
 
 
 def test_mesh_at_512_is_faster_than_pointwise_evaluation(compare, surface):
-    """Blocks by three small matrix products, against the field point by point on as many nodes."""
-    count = surface.mesh(resolution=512).evaluations
-    points = 2 * torch.rand(count // 16, 3) - 1
-    timing = compare(lambda: surface.mesh(resolution=512), lambda: [surface.field(points) for _ in range(16)], rounds=2)
-    assert timing.ours < 6
-    assert timing.ratio > 1
+    """Blocks by three small matrix products, against the field point by point on as many nodes.
+
+    Only a 16th of the nodes is timed point by point: the true ratio is 16 times the one of the table.
+    """
+    points = 2 * torch.rand(surface.mesh(resolution=512).evaluations // 16, 3) - 1
+    timing = compare(lambda: surface.mesh(resolution=512), lambda: surface.field(points), rounds=2)
+    assert 16 * timing.ratio > 2
+    assert timing.units < 250
 
 
-def test_mesh_at_2048_stays_below_8_gigabytes(compare, surface):
+def test_mesh_at_2048_stays_below_8_gigabytes(benchmark, surface):
     """The peak of the whole process, everything before included."""
-    timing = compare(lambda: surface.mesh(resolution=2048), rounds=1)
+    mesh = benchmark.pedantic(lambda: surface.mesh(resolution=2048).mesh, rounds=1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"2048^3: {timing.ours:.1f} CPU seconds, peak {peak:.2f} GB")
+    print(f"2048^3: {len(mesh.faces) / 1e6:.0f} million faces, peak {peak:.2f} GB")
     assert peak < 8
