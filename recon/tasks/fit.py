@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -15,10 +15,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, IterableDataset
 
 from recon.errors import CheckpointError, ConfigError
+from recon.io.checkpoints import read_torch
+from recon.tasks.folder import is_first_process
 
 if TYPE_CHECKING:
     from recon.methods.base import Method
 
+log = logging.getLogger("recon")
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
@@ -35,6 +38,19 @@ class Steps(IterableDataset[int]):
         return iter(range(self.done(), self.total))
 
 
+class Kept(ModelCheckpoint):
+    """Lightning's, for run folders that are moved: the files it remembers are looked for where the run lies now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what an earlier process knew of the best checkpoint."""
+        here = {k: self._here(state_dict[k]) for k in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {self._here(file): score for file, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | here | {"dirpath": self.dirpath, "best_k_models": best})
+
+    def _here(self, file: str) -> str:
+        return str(Path(str(self.dirpath)) / Path(file).name) if file else ""
+
+
 def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, folder: Path) -> None:
     """Train `method`, from its last checkpoint in `folder` if there is one.
 
@@ -45,10 +61,12 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
         folder: where checkpoints and logs go.
 
     Raises:
+        CheckpointError: if the last checkpoint is damaged, or is of a method with other options.
         KeyboardInterrupt: if the user interrupts; what was saved is kept.
     """
-    checkpoints = folder / "checkpoints"
-    last = checkpoints / LAST
+    last = folder / "checkpoints" / LAST
+    if last.is_file():
+        _announce(folder.name, _restored(method, last), _steps(cfg, method) if method.per_scene else None)
     trainer = _trainer(cfg, method, folder)
     loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, _steps(cfg, method))
     for logger in trainer.loggers:
@@ -81,16 +99,30 @@ def load_checkpoint(method: Method, folder: Path, keep: str) -> int:
     found = next((f for f in files if f.is_file()), None)
     if found is None:
         raise CheckpointError(f"{folder}: there is no checkpoint yet.", "Train first: `train run=FOLDER`.")
-    state = torch.load(found, map_location="cpu", weights_only=True)
+    return _restored(method, found)
+
+
+def _restored(method: Method, file: Path) -> int:
+    """Give `method` the weights in a checkpoint, and return the step they are from."""
+    state = read_torch(file)
     method.on_load_checkpoint(state)
     try:
         method.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(
-            f"{found}: its weights do not fit this method: {str(error).splitlines()[-1].strip()}",
+            f"{file}: its weights do not fit this method: {str(error).splitlines()[-1].strip()}",
             "Give the options that the run was made with (its config.yaml lists them).",
         ) from error
     return int(state["global_step"])
+
+
+def _announce(name: str, step: int, total: int | None) -> None:
+    if not is_first_process():
+        return
+    if total is not None and step >= total:
+        log.info("%s: all %d steps are done; trainer.max_steps=NUMBER goes further", name, total)
+    else:
+        log.info("%s: goes on from step %d", name, step)
 
 
 def _steps(cfg: DictConfig, method: Method) -> int:
@@ -147,10 +179,10 @@ def _callbacks(cfg: DictConfig, method: Method, folder: Path) -> list[Callback]:
         "enable_version_counter": False,
         "save_weights_only": False,
     }
-    last = ModelCheckpoint(filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, **plain)
+    last = Kept(filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, **plain)
     kept: list[Callback] = [last]
     if method.validates:
-        kept.append(ModelCheckpoint(filename="best", monitor=metric, mode=mode, **plain))
+        kept.append(Kept(filename="best", monitor=metric, mode=mode, **plain))
     chosen = cfg.callbacks or {}
     return [*kept, *(instantiate(c, folder=str(folder)) for c in chosen.values() if c is not None)]
 

@@ -65,7 +65,7 @@ def _check_settings(cfg: DictConfig) -> None:
 
 
 def _quiet() -> None:
-    """Lightning's advertisements and its advice on loaders that hold one number are no news to a user."""
+    """Lightning's advertisements, and its advice on loaders of a kind that it does not know, help no user."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     unwanted = (
@@ -73,6 +73,8 @@ def _quiet() -> None:
         "Your `IterableDataset` has `__len__`",
         "Checkpoint directory",
         "LeafSpec",
+        "your dataloader is not resumable",  # it is: a scene's steps and an epoch's items are counted
+        "could not find the monitored key",  # a fit that ends before its first validation keeps its last step
     )
     for text in (*unwanted, "is smaller than the logging interval"):
         warnings.filterwarnings("ignore", f".*{text}.*")

@@ -75,6 +75,38 @@ def test_a_run_made_with_other_values_is_not_resumed_unasked(unbroken, tmp_path,
     assert main(["train", f"run={tmp_path}/run", "method.neighbours=50"]) == 0
 
 
+def test_a_moved_folder_remembers_its_best_checkpoint(unbroken, tmp_path, recwarn):
+    shutil.copytree(unbroken, tmp_path / "run")
+    assert main(["train", f"run={tmp_path}/run"]) == 0
+    states = weights(tmp_path / "run")["callbacks"].values()
+    (best,) = [state for state in states if state.get("monitor")]
+    (file,) = best["best_k_models"]
+    assert Path(file) == tmp_path / "run" / "scenes" / "torus" / "checkpoints" / "best.ckpt"
+    assert best["best_model_path"] == file
+    assert not [w for w in recwarn if "dirpath has changed" in str(w.message)]
+
+
+def test_a_resume_says_where_it_goes_on_and_nothing_else(unbroken, tmp_path, capsys, recwarn):
+    shutil.copytree(unbroken, tmp_path / "run")
+    assert main(["train", f"run={tmp_path}/run"]) == 0
+    assert "all 12 steps are done" in capsys.readouterr().err
+    assert main(["train", f"run={tmp_path}/run", "trainer.max_steps=13"]) == 0
+    assert "goes on from step 12" in capsys.readouterr().err
+    assert not [w for w in recwarn if "resuming" in str(w.message)]
+
+
+def test_a_resume_that_cannot_be_is_a_mistake_and_no_crash(unbroken, tmp_path, capsys):
+    shutil.copytree(unbroken, tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["train", f"run={tmp_path}/run", "method.width=16"]) == 2
+    assert "do not fit this method" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    (file,) = tmp_path.glob("run/scenes/*/checkpoints/last.ckpt")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert main(["train", f"run={tmp_path}/run"]) == 2
+    assert "last.ckpt' cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
     root = Path(__file__).parents[2]
