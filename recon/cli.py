@@ -7,6 +7,7 @@ its traceback. torch and Lightning are imported inside the tasks only, so that `
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from recon.help import help_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from recon.tasks.folder import RunFolder
 
 _PROCESS_GROUP_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 
@@ -39,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     except ReconError as error:
         _say(error)
         return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was saved is kept: `train run=FOLDER` goes on from there.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(" ".join(["\nInterrupted.", *map(str, stop.args)]), file=sys.stderr)
         return 130
     return 0
 
@@ -90,8 +93,17 @@ def _job(line: CommandLine, mistakes: list[ReconError]) -> Callable[[DictConfig]
         except ReconError as error:
             mistakes.append(error)
             return None
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(*_way_on(folder)) from stop
 
     return job
+
+
+def _way_on(folder: RunFolder) -> list[str]:
+    """What an interrupted fit left, and how to go on with it."""
+    left = folder.verb != "compare" and any(folder.path.rglob("*.ckpt"))
+    words = shlex.join(["train", f"run={folder.path}"])
+    return [f"What was saved is kept: `{words}` goes on from there."] if left else []
 
 
 @contextmanager
@@ -130,4 +142,3 @@ def _process_group() -> Iterator[None]:
             distributed.destroy_process_group()
         for key in set(_PROCESS_GROUP_VARIABLES) - inherited:
             os.environ.pop(key, None)
-

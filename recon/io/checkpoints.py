@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import h5py
@@ -74,7 +75,9 @@ def read_torch(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # Not torch's own words where it refuses a pickle: they tell people how to have it run.
+        refused = isinstance(error, UnpicklingError)
+        reason = "it is no plain data" if refused else (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"'{path}' cannot be read as weights: {reason}",
             "The file is damaged, of another format, or holds code, which is never run. Download or save it again.",

@@ -129,6 +129,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_weights(tmp_path / "nowhere.pth")
 
 
+def test_nobody_is_advised_to_run_what_a_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "scan.pwn").write_text("3\n0 0 0\n")
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(tmp_path / "scan.pwn")
+    assert "set to `False`" not in str(caught.value)
+    assert "scan.pwn" in str(caught.value)
+
+
 def test_weights_of_another_shape_are_named() -> None:
     with pytest.raises(CheckpointError, match=r"'lin0.weight' has shape \(20, 3\) in it, and is \(16, 3\) here"):
         load_state(authors_net(widths=(16, 16, 16, 16)), dict(authors_net().state_dict()), "f.pth")

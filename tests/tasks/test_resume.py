@@ -35,7 +35,7 @@ def unbroken(tmp_path_factory):
     return folder
 
 
-def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch):
+def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch, capsys):
     step = IGR.training_step
 
     def interrupted(self, batch, batch_idx):
@@ -45,6 +45,7 @@ def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch
 
     monkeypatch.setattr(IGR, "training_step", interrupted)
     assert main([*FIT, f"hydra.run.dir={tmp_path}"]) == 130
+    assert f"train run={tmp_path}" in capsys.readouterr().err
     assert weights(tmp_path)["global_step"] == 4
     monkeypatch.undo()
     recorded = (tmp_path / "config.yaml").read_text()
