@@ -22,6 +22,9 @@ CHUNK = {"cpu": 8192}
 GPU_CHUNK = 1 << 18
 BORDER_SAMPLES = 33
 
+FAR_OUTSIDE = np.float32(1e30)
+"""Stands for values that are not finite: large, and still safe to subtract."""
+
 
 @dataclass
 class Evaluator:
@@ -63,6 +66,10 @@ class Evaluator:
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Values at (N, 3) float32 points, (N,) float32, negative inside."""
+        return self._turned(self._raw(points))
+
+    def _raw(self, points: np.ndarray) -> np.ndarray:
+        """The field's own values at (N, 3) float32 points."""
         chunk = self.chunk or CHUNK.get(torch.device(self.device).type, GPU_CHUNK)
         values = np.empty(len(points), dtype=np.float32)
         goal = self.count + len(points)
@@ -72,7 +79,7 @@ class Evaluator:
                 answer = self.field(torch.from_numpy(part).to(self.device))
                 values[start : start + chunk] = self._numbers(answer, len(part)).reshape(-1)
                 self._counted(len(part), goal)
-        return self._turned(values)
+        return values
 
     def cubes(self, origins: np.ndarray, size: int, stride: int = 1) -> np.ndarray:
         """Values on cubes of nodes `stride` apart, through the field's own `lattice`.
@@ -102,14 +109,16 @@ class Evaluator:
         return answer.cpu().numpy()
 
     def find_sign(self, default: float) -> None:
-        """Let most of the box's border be outside; `default` decides a draw."""
+        """Let most of the box's border be outside; `default` decides a draw.
+
+        Infinities vote with their sign, as a field may be infinite wherever it is sure; NaN does not vote.
+        """
         axes = [
             np.unique(np.linspace(0, n, min(n + 1, BORDER_SAMPLES)).round().astype(np.int64)) for n in self.grid.cells
         ]
         nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         border = nodes[((nodes == 0) | (nodes == self.grid.cells)).any(axis=1)]
-        self.sign = 1.0
-        balance = float(np.sign(self.nodes(border)).sum())
+        balance = float(np.nansum(np.sign(self._raw(self.grid.points(border)) - np.float32(self.level))))
         self.sign = float(np.sign(balance)) or default
 
     def _numbers(self, answer: Tensor, count: int) -> np.ndarray:
@@ -125,7 +134,7 @@ class Evaluator:
         finite = np.isfinite(turned)
         if not finite.all():
             self.broken += int((~finite).sum())
-            turned[~finite] = np.nan_to_num(turned[~finite], nan=1e30, posinf=1e30, neginf=-1e30)
+            turned[~finite] = FAR_OUTSIDE
         return turned
 
     def _counted(self, number: int, goal: int) -> None:

@@ -84,13 +84,30 @@ def test_a_surface_cut_by_the_box_is_reported(extraction: Any) -> None:
     assert not result.mesh.is_empty
 
 
-def test_values_that_are_not_finite_are_reported() -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_values_that_are_not_finite_are_reported_and_outside(value: float, sign: float) -> None:
     def broken(x: Tensor) -> Tensor:
-        return torch.where(x[:, 0] > 0.9, torch.nan, ball()(x))
+        return torch.where(x[:, 0] > 0.9, value, sign * ball()(x))
 
-    result = surface(broken).mesh(resolution=32, extraction="dense")
+    kind: Any = "sdf" if sign > 0 else "implicit"
+    result = surface(broken, kind=kind).mesh(resolution=32, extraction="dense")
     assert result.mesh.to_trimesh().is_watertight
+    assert result.mesh.to_trimesh().volume == pytest.approx(
+        surface(ball()).mesh(resolution=32).mesh.to_trimesh().volume
+    )
     assert "not finite" in result.warnings[0]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_field_that_is_infinite_outside_keeps_its_sign(sign: float) -> None:
+    def sure(x: Tensor) -> Tensor:
+        distance = ball()(x)
+        return sign * torch.where(distance > 0.2, torch.inf, distance)
+
+    mesh = surface(sure, kind="implicit").mesh(resolution=32).mesh.to_trimesh()
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(surface(ball()).mesh(resolution=32).mesh.to_trimesh().volume)
 
 
 def test_world_coordinates_keep_float64() -> None:
