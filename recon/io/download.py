@@ -24,6 +24,7 @@ from recon.io.meshes import read_geometry
 log = logging.getLogger("recon")
 
 TIMEOUT = 30  # seconds without an answer
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class Source:
 def fetch(source: Source, target: str | Path) -> Path:
     """The file `target`, downloaded unless it is there already.
 
-    The archive is kept in ``archives`` beside it, since others may want another of its members. Where no hash is
-    known, the file counts as good if its archive is whole and it reads as geometry.
+    The archive is kept in ``archives`` beside it, since others may want another of its members; one that was there
+    before is never removed. Where no hash is known, the file counts as good if its archive is whole and it reads as
+    geometry.
 
     Raises:
         DataError: if the download fails, or what came is not what was asked for.
@@ -60,23 +62,36 @@ def fetch(source: Source, target: str | Path) -> Path:
     if target.exists():
         return target
     archive = target.parent / "archives" / source.archive
-    if not archive.exists():
-        _announce(source, target)
-        _download(source, archive)
+    if archive.exists():
+        _unpack(archive, source.member, target, f"'{archive}' does not hold", "Replace it, or remove it to download it")
+        return target
+    _announce(source, target)
+    _download(source, archive)
+    hint = f"Download it in a browser and put the archive at '{archive}', or the file at '{target}'"
     try:
-        with atomic(target) as temporary:
-            with _opened(archive, source.member) as stream, temporary.open("wb") as copy:
+        _unpack(archive, source.member, target, f"{source.url} did not give", hint)
+    except _NotTheFileError:
+        archive.unlink()
+        raise
+    return target
+
+
+class _NotTheFileError(DataError):
+    """An archive that is broken, or does not hold what it should."""
+
+
+def _unpack(archive: Path, member: str, target: Path, fault: str, hint: str) -> None:
+    """Write a member to `target`; what else goes wrong there, such as a full disk, is no fault of the archive."""
+    with atomic(target) as temporary:
+        try:
+            with _opened(archive, member) as stream, temporary.open("wb") as copy:
                 shutil.copyfileobj(stream, copy)
             read_geometry(temporary, on_bad_points="drop")
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError, DataError) as error:
-        start = archive.read_bytes()[:200].lstrip().lower()
-        archive.unlink()
-        why = "a web page came instead of the file" if start.startswith((b"<!doctype", b"<html")) else str(error)
-        raise DataError(
-            f"{source.url} did not give '{source.member or target.name}': {why.splitlines()[0]}.",
-            f"Download it in a browser and put the archive at '{archive}', or the file at '{target}'.",
-        ) from error
-    return target
+        except (*BROKEN, DataError) as error:
+            with archive.open("rb") as stream:
+                start = stream.read(200).lstrip().lower()
+            why = "a web page came instead of the file" if start.startswith((b"<!doctype", b"<html")) else str(error)
+            raise _NotTheFileError(f"{fault} '{member or target.name}': {why.splitlines()[0]}.", f"{hint}.") from error
 
 
 def _announce(source: Source, target: Path) -> None:

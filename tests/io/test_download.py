@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import logging
 import tarfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +71,32 @@ def test_what_is_not_the_file_is_refused_and_not_kept(served, tmp_path, name, co
     with pytest.raises(DataError, match=rf"(?s){name} did not give.*{match}.*put the archive at"):
         fetch(source(url, name, "x.ply"), tmp_path / "got/x.ply")
     assert not [p for p in (tmp_path / "got").rglob("*") if p.is_file()]
+
+
+def test_an_archive_that_was_there_is_never_removed(served, tmp_path, mesh_bytes):
+    _, url = served
+    archive = tmp_path / "got/archives/m.ply.gz"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(gzip.compress(b"ply, or is it?"))
+    with pytest.raises(DataError, match=r"(?s)m.ply.gz'.*header.*Replace it"):
+        fetch(source(url, "m.ply.gz"), tmp_path / "got/x.ply")
+    assert archive.exists()
+    archive.write_bytes(gzip.compress(mesh_bytes))
+    assert len(read_mesh(fetch(source(url, "m.ply.gz"), tmp_path / "got/x.ply")).faces) > 0
+
+
+def test_a_download_stays_where_only_the_target_fails(served, tmp_path, mesh_bytes, monkeypatch):
+    folder, url = served
+    (folder / "m.ply.gz").write_bytes(gzip.compress(mesh_bytes))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="Cannot write"):
+        patch.setattr("recon.io.download.shutil", SimpleNamespace(copyfileobj=full))
+        fetch(source(url, "m.ply.gz"), tmp_path / "got/x.ply")
+    (folder / "m.ply.gz").unlink()
+    assert fetch(source(url, "m.ply.gz"), tmp_path / "got/x.ply").exists()
 
 
 def test_another_hash_than_expected_is_refused(served, tmp_path, mesh_bytes):
