@@ -44,8 +44,8 @@ class IGR(SceneMethod):
         network: layout and initialisation: the authors', the nnabla example's, or SIREN.
         width: of the hidden layers, one number or one a layer.
         depth: number of hidden layers, where `width` is one number.
-        skip: layers that see the position again.
-        activation: of the hidden layers; SIREN's is always the sine.
+        skip: layers that see the position again; SIREN wants none.
+        activation: of the hidden layers; SIREN wants the sine.
         beta: sharpness of the softplus.
         radius: of the sphere the authors' network starts as.
         omega: frequency of SIREN's sines.

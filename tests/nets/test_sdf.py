@@ -145,3 +145,17 @@ def test_an_impossible_skip_is_refused() -> None:
 def test_the_sine_belongs_to_siren() -> None:
     with pytest.raises(ConfigError, match="siren"):
         build_field("authors", activation="sine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"widths": (16, 20)}, "method.width"),
+        ({"skip": (1,)}, "method.skip"),
+        ({"activation": "relu"}, "method.activation"),
+    ],
+)
+def test_siren_refuses_what_it_has_not(changes: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        build_field(**{"network": "siren", "widths": (16, 16), "skip": (), "activation": "sine", **changes})
+    assert build_field("siren", (16, 16), (), "sine").depth == 2
