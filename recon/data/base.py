@@ -20,6 +20,7 @@ from recon.errors import ConfigError, did_you_mean
 from recon.observations import Observation, OrientedPoints, Points, Scene, Target
 
 Split = Literal["train", "val", "test"]
+Scenes = str | list[str] | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ReconDataModule(pl.LightningDataModule):
         may_give: observation types that data of this kind can hold, known before any file is read.
 
     Args:
-        scene: name of the one scene to use, or None for all of them.
+        scene: name of the one scene to use, a list of several, or None for all of them.
         batch_size: scenes a batch (of all processes together), for methods that train over many.
         points: points drawn from a scene for such a batch.
         workers: loader processes.
@@ -58,14 +59,15 @@ class ReconDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        scene: str | None = None,
+        scene: Scenes = None,
         batch_size: int = 1,
         points: int = 8000,
         workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.scene_name, self.batch_size, self.points = scene, batch_size, points
+        self.chosen = [scene] if isinstance(scene, str) else scene
+        self.batch_size, self.points = batch_size, points
         self.workers, self.seed = workers, seed
 
     @property
@@ -82,20 +84,24 @@ class ReconDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def selected(self, split: Split = "test") -> list[str]:
-        """The names to work on: all of them, or the one asked for.
+        """The names to work on: all of them, or those asked for.
 
         Raises:
             ConfigError: if `data.scene` names no scene of this split.
         """
+        if self.chosen is None:
+            return list(self.names(split))
+        for name in self.chosen:
+            self.check_scene(name, split)
+        return list(self.chosen)
+
+    def check_scene(self, name: str, split: Split = "test") -> None:
+        """Raise a ConfigError if there is no scene of that name."""
         names = list(self.names(split))
-        if self.scene_name is None:
-            return names
-        if self.scene_name not in names:
+        if name not in names:
             raise ConfigError(
-                f"data.scene={self.scene_name}: there is no such scene among {len(names)}.",
-                did_you_mean(self.scene_name, names),
+                f"data.scene={name}: there is no such scene among {len(names)}.", did_you_mean(name, names)
             )
-        return [self.scene_name]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader("train")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from recon.data.base import Split
+from recon.data.base import Scenes, Split
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, DataError
 from recon.io.meshes import READERS, read_geometry
@@ -44,7 +44,7 @@ class Own(Scans):
         on_bad_points: Literal["raise", "drop"] = "raise",
         use_normals: bool = True,
         samples: int = 100_000,
-        scene: str | None = None,
+        scene: Scenes = None,
         batch_size: int = 1,
         points: int = 8000,
         workers: int = 0,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recon.data.base import ReconDataModule, Split
+from recon.data.base import ReconDataModule, Scenes, Split
 from recon.data.fields import Field, gradient
 from recon.data.solids import NAMED, exists, solid, solid_mesh
 from recon.errors import ConfigError, did_you_mean
@@ -46,7 +46,7 @@ class Shapes(ReconDataModule):
 
     def __init__(
         self,
-        scene: str | None = None,
+        scene: Scenes = None,
         train_scenes: int = 64,
         val_scenes: int = 8,
         test_scenes: int = 15,
@@ -85,15 +85,9 @@ class Shapes(ReconDataModule):
         blobs = [f"blobs_{FIRST_BLOB[split] + i:03d}" for i in range(self.counts[split] - len(named))]
         return (named + blobs)[: self.counts[split]]
 
-    def selected(self, split: Split = "test") -> list[str]:
-        if self.scene_name is None:
-            return list(self.names(split))
-        if not exists(self.scene_name):
-            raise ConfigError(
-                f"data.scene={self.scene_name}: there is no such shape.",
-                did_you_mean(self.scene_name, [*NAMED, "blobs_000"]),
-            )
-        return [self.scene_name]
+    def check_scene(self, name: str, split: Split = "test") -> None:
+        if not exists(name):
+            raise ConfigError(f"data.scene={name}: there is no such shape.", did_you_mean(name, [*NAMED, "blobs_000"]))
 
     def load(self, name: str, split: Split = "test") -> Scene:
         names = self.names(split)

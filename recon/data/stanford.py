@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recon.data.base import Split
+from recon.data.base import Scenes, Split
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, did_you_mean
 from recon.io.download import Source, fetch
@@ -103,7 +103,7 @@ class Stanford(Scans):
         download: bool = False,
         use_normals: bool = True,
         samples: int = 100_000,
-        scene: str | None = None,
+        scene: Scenes = None,
         batch_size: int = 1,
         points: int = 8000,
         workers: int = 0,
@@ -119,20 +119,19 @@ class Stanford(Scans):
         return [name for name, scan in SCANS.items() if name in found or (self.download and scan.page)]
 
     def selected(self, split: Split = "test") -> list[str]:
-        if self.scene_name is not None and self.scene_name not in SCANS:
-            raise ConfigError(
-                f"data.scene={self.scene_name}: there is no such scan.", did_you_mean(self.scene_name, SCANS)
-            )
-        if self.scene_name is None and self.names(split):
-            return list(self.names(split))
-        name = self.scene_name or "bunny"
+        if self.chosen is None and not self.names(split):
+            self.check_scene("bunny", split)
+        return super().selected(split)
+
+    def check_scene(self, name: str, split: Split = "test") -> None:
+        if name not in SCANS:
+            raise ConfigError(f"data.scene={name}: there is no such scan.", did_you_mean(name, SCANS))
         if name not in self._found() and not self.download:
             raise ConfigError(
                 f"data=stanford: '{name}' is not below '{self.path}'.",
                 f"Give its folder as data.path=..., or add data.download=true data.scene={name} "
                 f"(about {SCANS[name].megabytes:g} MB).",
             )
-        return [name]
 
     def read(self, name: str) -> Scene:
         scan, found = SCANS[name], self._found()

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DistributedSampler
 
 from recon.data.base import ReconDataModule
 from recon.data.shapes import Shapes
+from recon.errors import ConfigError
+from recon.tasks.build import build
 
 
 def data(**changes: Any) -> ReconDataModule:
@@ -102,3 +105,16 @@ def test_a_finished_fit_goes_on_where_it_ended(tmp_path: Path) -> None:
     watch(tmp_path / "b", 5)
     longer = watch(tmp_path / "b", 8, last=tmp_path / "b" / "last.ckpt")
     assert longer.seen == unbroken.seen[5:]
+
+
+def test_one_scene_several_or_all() -> None:
+    assert Shapes(scene="torus").selected() == ["torus"]
+    assert Shapes(scene=["torus", "blobs_007"]).selected() == ["torus", "blobs_007"]
+    assert len(Shapes().selected()) == 15
+    with pytest.raises(ConfigError, match=r"data\.scene=torrus.*no such shape"):
+        Shapes(scene=["torus", "torrus"]).selected()
+
+
+def test_a_list_of_scenes_is_a_value_of_the_command_line() -> None:
+    node = OmegaConf.create({"_target_": "recon.data.shapes.Shapes", "scene": ["torus", "knot"]})
+    assert build(node, "data").selected() == ["torus", "knot"]
