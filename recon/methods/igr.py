@@ -26,6 +26,7 @@ from recon.losses.points import surface_distance
 from recon.methods import igr_points
 from recon.methods.base import Compat, SceneMethod
 from recon.methods.schedules import halving, scheduled
+from recon.metrics.legacy import nnabla_split
 from recon.nets.fields import ActivationName, Network, build_field
 from recon.nets.value_gradient import Field
 from recon.observations import Observation, OrientedPoints, Points
@@ -181,7 +182,7 @@ class IGR(SceneMethod):
     def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on and to validate on; where none are held out, some of the former serve."""
         if self.holdout:
-            return igr_points.holdout_split(count, self.holdout)
+            return nnabla_split(count, self.holdout)
         return np.arange(count), np.arange(0, count, -(-count // VALIDATED))
 
     def _normals(self, scene: Points) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What both forms of IGR do with points: local scale, samples off the surface, split, frames, evaluation."""
+"""What both forms of IGR do with points: local scale, samples off the surface, frames, evaluation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from recon.io.types import Cloud, Mesh
 from recon.metrics.legacy import nnabla, nnabla_legacy
 from recon.nets.value_gradient import Field
 from recon.observations import OrientedPoints, Points
-
-NNABLA_SEED = 313
 
 
 def local_sigma(points: np.ndarray, neighbours: int = 50) -> np.ndarray:
@@ -49,13 +47,6 @@ def off_surface_points(
     local = points + torch.randn(points.shape, **make) * spread
     drawn = torch.rand(*points.shape[:-2], uniform, points.shape[-1], **make) * (2 * box) - box
     return torch.cat([local, drawn], dim=-2)
-
-
-def holdout_split(count: int, rate: float, seed: int = NNABLA_SEED) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, as the nnabla example splits them (its rate is 0.25)."""
-    order = np.random.RandomState(seed).permutation(count)
-    held = int(count * rate)
-    return order[held:], order[:held]
 
 
 def grid_frame(grid: int, bound: float) -> Frame:

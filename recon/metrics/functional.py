@@ -152,6 +152,17 @@ def normal_consistency(distances: Distances) -> float:
     return (float(distances.accuracy_cosine.mean()) + float(distances.completeness_cosine.mean())) / 2
 
 
+SCORES = {
+    score.__name__: score for score in (chamfer_l1, chamfer_l2, accuracy, completeness, hausdorff, normal_consistency)
+}
+"""The scores that need nothing but distances, by name."""
+
+
+def scores(distances: Distances) -> dict[str, float]:
+    """All of `SCORES`; in the input's unit, squared for `chamfer_l2`."""
+    return {name: score(distances) for name, score in SCORES.items()}
+
+
 def _points(values: Array, what: str) -> np.ndarray:
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     array = array.astype(np.float64, copy=False).reshape(-1, 3)

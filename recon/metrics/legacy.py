@@ -31,9 +31,16 @@ def nnabla_normalized(points: np.ndarray) -> np.ndarray:
     return scaled - (scaled.max(axis=0) + scaled.min(axis=0)) / 2
 
 
+def nnabla_split(count: int, rate: float = SPLIT_RATE, seed: int = SPLIT_SEED) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out: the last and the first ``int(count * rate)`` of a permutation."""
+    order = np.random.RandomState(seed).permutation(count)
+    held = int(count * rate)
+    return order[held:], order[:held]
+
+
 def nnabla_held_out(points: np.ndarray, rate: float = SPLIT_RATE, seed: int = SPLIT_SEED) -> np.ndarray:
-    """The rows that the seed holds out for its tests: the first ``int(N * rate)`` of a permutation."""
-    return points[np.random.RandomState(seed).permutation(len(points))[: int(len(points) * rate)]]
+    """The points that the seed holds out for its tests (see `nnabla_split`)."""
+    return points[nnabla_split(len(points), rate, seed)[1]]
 
 
 def to_index_frame(points: np.ndarray) -> np.ndarray:

@@ -144,8 +144,7 @@ class CloudScores(ItemMeans):
         strict: bool = False,
         **kwargs: Any,
     ) -> None:
-        names = ("chamfer_l1", "chamfer_l2", "accuracy", "completeness", "hausdorff", "normal_consistency")
-        super().__init__((*names, *(f"fscore@{t:g}" for t in thresholds)), categories, strict, **kwargs)
+        super().__init__((*F.SCORES, *(f"fscore@{t:g}" for t in thresholds)), categories, strict, **kwargs)
         self.thresholds = tuple(thresholds)
 
     def update(  # type: ignore[override]
@@ -160,14 +159,7 @@ class CloudScores(ItemMeans):
         missing = prediction is None
         points = truth.new_zeros(0, 3) if prediction is None else prediction
         d = F.cloud_distances(points, truth, prediction_normals, truth_normals)
-        row = {
-            "chamfer_l1": F.chamfer_l1(d),
-            "chamfer_l2": F.chamfer_l2(d),
-            "accuracy": F.accuracy(d),
-            "completeness": F.completeness(d),
-            "hausdorff": F.hausdorff(d),
-            "normal_consistency": F.normal_consistency(d),
-        } | {f"fscore@{t:g}": F.fscore(d, t) for t in self.thresholds}
+        row = F.scores(d) | {f"fscore@{t:g}": F.fscore(d, t) for t in self.thresholds}
         super().update(row, category, "missing" if missing else "ok" if len(points) else "empty")
 
 

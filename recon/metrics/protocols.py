@@ -147,14 +147,7 @@ def _points_on(geometry: Geometry, count: int, seed: int) -> Cloud | Samples:
 
 
 def _scores(d: F.Distances, size: float) -> Row:
-    row = {
-        "chamfer_l1": F.chamfer_l1(d),
-        "chamfer_l2": F.chamfer_l2(d),
-        "accuracy": F.accuracy(d),
-        "completeness": F.completeness(d),
-        "hausdorff": F.hausdorff(d),
-        "normal_consistency": F.normal_consistency(d),
-    }
+    row = F.scores(d)
     for share in SHARES:
         name = f"{share * 100:g}pct"
         row[f"precision_{name}"] = F.precision(d, share * size)

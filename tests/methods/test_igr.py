@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 from recon.errors import CheckpointError
 from recon.geometry.frames import Frame
 from recon.methods.igr import IGR
-from recon.methods.igr_points import holdout_split, in_frame
+from recon.methods.igr_points import in_frame
+from recon.metrics.legacy import nnabla_split
 from recon.observations import OrientedPoints, Points
 from recon.tasks.fit import Steps
 
@@ -158,7 +159,7 @@ def test_normals_can_be_estimated() -> None:
 
 def test_the_held_out_quarter_is_never_trained_on() -> None:
     method = tiny_with_scene(holdout=0.25)
-    train_rows, held_rows = holdout_split(600, 0.25)
+    train_rows, held_rows = nnabla_split(600, 0.25)
     everything = sphere().normalized("box", 1.8).points
     assert torch.equal(method.points, everything[train_rows])
     assert torch.equal(method.held, everything[held_rows])

@@ -37,6 +37,7 @@ def test_scores_of_three_points_against_two():
     assert F.recall(d, 0.05) == pytest.approx(1 / 2)
     assert F.fscore(d, 0.05) == pytest.approx(0.4)
     assert math.isnan(F.normal_consistency(d))
+    assert F.scores(d) == pytest.approx({name: getattr(F, name)(d) for name in F.SCORES}, nan_ok=True)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "float32"])

@@ -25,8 +25,9 @@ from recon.losses.eikonal import eikonal, normal_error
 from recon.losses.igr import Objective
 from recon.losses.points import code_length, surface_distance
 from recon.methods.igr import IGR
-from recon.methods.igr_points import grid_frame, holdout_split, local_sigma, off_surface_points
+from recon.methods.igr_points import grid_frame, local_sigma, off_surface_points
 from recon.methods.igr_shapespace import FIT_SCHEDULE, IGRShapeSpace
+from recon.metrics.legacy import nnabla_split
 from recon.nets.activations import Activation, LeakyReLU, Softplus
 from recon.nets.sdf import MLP
 from recon.observations import OrientedPoints, Points
@@ -204,7 +205,7 @@ def test_learning_rates_are_exact(folder: Path, name: str, table: dict[str, floa
 
 @pytest.mark.parametrize(("folder", "name", "entry"), _expected("split_"))
 def test_the_held_out_quarter_is_the_nnabla_examples(folder: Path, name: str, entry: dict[str, Any]) -> None:
-    train, test = holdout_split(int(name.removeprefix("split_")), 0.25)
+    train, test = nnabla_split(int(name.removeprefix("split_")), 0.25)
     for rows, side in ((train, "train"), (test, "test")):
         assert len(rows) == entry[f"{side}_size"]
         assert rows[:10].tolist() == entry[f"{side}_first10"]
