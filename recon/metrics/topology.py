@@ -56,11 +56,6 @@ def watertight(mesh: Mesh) -> bool:
     return topology(mesh).watertight
 
 
-def component_count(mesh: Mesh) -> int:
-    """Number of parts connected through shared vertices."""
-    return topology(mesh).components
-
-
 def _welded(mesh: Mesh) -> np.ndarray:
     """(F, 3) faces over vertices that are distinct, all in use and numbered from 0."""
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)

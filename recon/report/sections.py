@@ -39,11 +39,6 @@ class Section:
     folded: bool = False
 
 
-def text_section(title: str, *paragraphs: str) -> Section:
-    """Plain paragraphs."""
-    return Section(title, "".join(f"<p>{escape(p)}</p>" for p in paragraphs))
-
-
 def table_section(title: str, *tables: Table) -> Section:
     """One or more tables."""
     return Section(title, "".join(table.html() for table in tables))
@@ -69,15 +64,6 @@ def previews_section(
     stage = stage or Stage.around(*[p.thing for p in panels], up=up)
     names = [name for name, _ in FOUR_SIDES]
     return Section(title, "".join(_sides(panel, render_sides(panel, stage, size), names) for panel in panels))
-
-
-def images_section(title: str, images: Mapping[str, np.ndarray]) -> Section:
-    """Pictures (H, W, 3 or 4) uint8 with captions."""
-    figures = "".join(
-        f"<figure>{image_html(image, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, image in images.items()
-    )
-    return Section(title, f'<div class="figures">{figures}</div>')
 
 
 def mapping_section(title: str, values: Mapping[str, object], folded: bool = False) -> Section:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recon.report.html import Report
-from recon.report.sections import text_section
+from recon.report.sections import code_section
 from tests.report.chromium import CHROMIUM, Browser
 
 pytestmark = [
@@ -139,7 +139,7 @@ def test_without_webgl_there_is_a_sentence(full_report, tmp_path):
 
 def test_the_browser_would_tell_us(browser, tmp_path):
     # The checks above are worth something only if a wrong page is noticed: an error and a forbidden request.
-    page = Report("t", "c", "y", [text_section("a", "b")]).html()
+    page = Report("t", "c", "y", [code_section("a", "b")]).html()
     bad = "<script>nonsense()</script><img src='https://example.invalid/x.png'></body>"
     path = tmp_path / "bad.html"
     path.write_text(page.replace("</body>", bad), encoding="utf-8")
