@@ -87,10 +87,19 @@ class SceneMethod(Method):
     def __init__(self, normalize: Fit = "box", size: float = 1.8, seed: int = 0) -> None:
         super().__init__()
         self.normalize, self.size, self.seed = normalize, size, seed
+        self._ddp_params_and_buffers_to_ignore: set[str] = set()  # where torch's ddp looks for what it should not send
 
     def attach(self, observation: Points) -> None:
         """Take the scene to fit; called before the fit and after loading a checkpoint."""
         self.observation = observation.normalized(self.normalize, self.size)
+
+    def keep(self, name: str, data: torch.Tensor | None) -> None:
+        """Hold a tensor of the scene on the device, as the attribute `name`.
+
+        It goes into no checkpoint, and ddp does not send it at each step: every process attached the same scene.
+        """
+        self.register_buffer(name, None if data is None else data.to(self.device), persistent=False)
+        self._ddp_params_and_buffers_to_ignore.add(name)
 
     def generator(self, step: int, device: torch.device | None = None) -> torch.Generator:
         """The random numbers of one step, the same whoever asks and however often."""

@@ -175,7 +175,7 @@ class IGR(SceneMethod):
             "sigma": sigma,
             "held": scene.points[held],
         }.items():
-            self.register_buffer(name, None if data is None else data.to(self.device), persistent=False)
+            self.keep(name, data)
         if self.epochs:
             self.steps = self.epochs * max(1, len(self.points) // self.batch_points)
 

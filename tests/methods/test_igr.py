@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from recon.errors import CheckpointError
@@ -102,6 +103,21 @@ def test_the_mean_gradient_of_two_processes_is_that_of_one(reduction: str) -> No
         return torch.autograd.grad(method.terms(5)["loss"], method.net.lin1.weight)[0]
 
     torch.testing.assert_close((gradient(0, 2) + gradient(1, 2)) / 2, gradient(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_ddp_sends_no_scene_from_process_to_process() -> None:
+    method = tiny_with_scene(holdout=0.25)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        sent = DistributedDataParallel(method).modules_buffers
+    finally:
+        torch.distributed.destroy_process_group()
+    scene = {name for name, _ in method.named_buffers()}
+    assert scene >= {"points", "normals", "sigma", "held"}
+    assert not sent
+    method.attach(sphere(oriented=False))
+    assert method.normals is None
+    assert not method.state_dict().keys() & scene
 
 
 def test_an_average_of_weights_asks_for_no_gradient() -> None:
