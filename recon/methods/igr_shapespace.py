@@ -111,22 +111,28 @@ class IGRShapeSpace(Method):
         if self.codes is None or len(self.codes.weight) != rows:
             self.codes = _table(rows, self.latent)
 
-    def terms(self, points: Tensor, normals: Tensor | None, codes: Tensor, step: int) -> dict[str, Tensor]:
-        """The objective (without the codes' length) on (B, N, 3) points and (B, latent) codes."""
-        uniform = max(1, int(points.shape[1] * self.uniform))
-        off = off_surface_points(points, self.sigma, uniform, self.box, self.generator(step, points.device))
-        return self.objective(self.net, points, normals, off, codes, self.product_dtype)
+    def off_surface(self, points: Tensor, step: int) -> Tensor:
+        """Samples off the surface of one training step, (B, M, 3) for this process' (B, N, 3) points.
 
-    def generator(self, step: int, device: torch.device) -> torch.Generator:
-        """The random numbers of one step on this process."""
+        Drawn for the scenes of all processes, which the sampler deals out in turns: together they draw what one would.
+        """
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
-        return step_generator(self.seed, step * world + rank, device)
+        return self._off_surface(points.repeat_interleave(world, dim=0), step)[rank::world]
+
+    def _off_surface(self, points: Tensor, step: int) -> Tensor:
+        uniform = max(1, int(points.shape[1] * self.uniform))
+        generator = step_generator(self.seed, step, points.device)
+        return off_surface_points(points, self.sigma, uniform, self.box, generator)
+
+    def terms(self, points: Tensor, normals: Tensor | None, off: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """The objective (without the codes' length) on (B, N, 3) points, (B, M, 3) others and (B, latent) codes."""
+        return self.objective(self.net, points, normals, off, codes, self.product_dtype)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         points, normals = _tensors(batch.observation)
         assert self.codes is not None
         codes = self.codes(batch.index)
-        terms = self.terms(points, normals, codes, self.global_step)
+        terms = self.terms(points, normals, self.off_surface(points, self.global_step), codes)
         terms["code"] = code_length(codes)
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(points))
         return terms["loss"] + self.code_weight * terms["code"]
@@ -176,8 +182,8 @@ class IGRShapeSpace(Method):
             for step in range(self.fit_steps if steps is None else steps):
                 adam.param_groups[0]["lr"] = FIT_SCHEDULE(step)
                 rows = torch.randperm(points.shape[1], generator=draw)[: self.fit_points].to(points.device)
-                picked = None if normals is None else normals[:, rows]
-                loss = self.terms(points[:, rows], picked, codes, step + FIT_SEED)["loss"]
+                surface, picked = points[:, rows], None if normals is None else normals[:, rows]
+                loss = self.terms(surface, picked, self._off_surface(surface, step + FIT_SEED), codes)["loss"]
                 loss = loss + self.code_weight * code_length(codes, "l1")
                 (codes.grad,) = torch.autograd.grad(loss, codes)
                 adam.step()

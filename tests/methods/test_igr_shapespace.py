@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,36 @@ def test_rows_that_another_process_touched_move_too() -> None:
     method.optimizer_step(0, 0, adam, closure)
     moved = (method.codes.weight != 0).any(dim=1)
     assert moved.tolist() == [True, True, False]
+
+
+def test_two_processes_share_the_draw_of_one() -> None:
+    method = tiny()
+    points = torch.stack([ellipsoid(axes).normalized("box", 1.8).points for axes in SCALES])
+    whole = method.off_surface(points, 7)
+    for rank in range(2):  # the sampler deals scenes out in turns
+        method._trainer = SimpleNamespace(world_size=2, global_rank=rank)  # type: ignore[assignment]
+        assert torch.equal(method.off_surface(points[rank::2], 7), whole[rank::2])
+    method._trainer = None
+    assert whole.shape == (4, 300 + 37, 3)
+    assert not torch.equal(whole[0, 300:], whole[1, 300:])
+
+
+def test_the_mean_gradient_of_two_processes_is_that_of_one() -> None:
+    def gradient(rank: int, world: int) -> torch.Tensor:
+        method = tiny()
+        method._trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=5)  # type: ignore[assignment]
+        method.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+        (batch,) = batches([[0, 1, 2, 0][rank::world]])
+        return torch.autograd.grad(method.training_step(batch, 0), method.net.lin1.weight)[0]
+
+    torch.testing.assert_close((gradient(0, 2) + gradient(1, 2)) / 2, gradient(0, 1), rtol=1e-4, atol=1e-6)
+
+
+def test_a_code_is_fitted_alike_on_every_process() -> None:
+    method, scene = tiny(), ellipsoid(SCALES[0]).normalized("box", 1.8)
+    alone = method.fit_codes(scene.points[None], scene.normals[None], 3)
+    method._trainer = SimpleNamespace(world_size=2, global_rank=1)  # type: ignore[assignment]
+    assert torch.equal(method.fit_codes(scene.points[None], scene.normals[None], 3), alone)
 
 
 def test_both_learning_rates_are_halved_by_epochs(tmp_path: Path) -> None:
