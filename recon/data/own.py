@@ -79,6 +79,8 @@ class Own(Scans):
                 )
             return Truth(read_geometry(self.truth))
         stem = self.files[name].stem
+        if Path(stem).suffix.lower() in READERS:  # scan.xyz.npy, as Points2Surf and its heirs name them
+            stem = Path(stem).stem
         found = [f for f in sorted(self.truth.iterdir()) if f.stem == stem and f.suffix.lower() in LISTED]
         if not found:
             raise DataError(f"'{self.truth}' holds no truth named '{stem}'.", "Name each truth as its input.")

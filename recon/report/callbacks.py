@@ -25,18 +25,19 @@ class Progress(Callback):
     """A bar with ETA on a terminal, plain lines elsewhere, with the newest loss.
 
     Args:
-        folder: of the run; nothing is written there.
+        folder: of the run, or of one scene's fit, which then has the scene's name; nothing is written there.
         metrics: logged names to show; None takes the loss, or all of a fit that logs no loss.
     """
 
     def __init__(self, folder: str = ".", metrics: list[str] | None = None) -> None:
-        self.metrics = metrics
+        self.folder, self.metrics = folder, metrics
         self.meter: Bar | Lines | None = None
         self.last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            self.meter = start(_total(trainer), "fit", done=trainer.global_step)
+            scene = Path(self.folder).name if getattr(pl_module, "per_scene", False) else ""
+            self.meter = start(_total(trainer), f"{scene}: fit" if scene else "fit", done=trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.meter is None:

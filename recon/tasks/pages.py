@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,13 @@ def read_curves(home: Path) -> list[Curve]:
 
 
 def comparison_page(cfg: DictConfig, folder: RunFolder, table: Table, results: dict[tuple[str, str], Result]) -> Path:
-    """Write comparison.html: the table, and every method's mesh of a scene side by side."""
-    sections = [table_section("Methods compared", table)]
+    """Write comparison.html: the table, and of each scene the input and every method's mesh."""
+    sections = [table_section("Methods compared", replace(table, title=""))]
     for scene in list(dict.fromkeys(name for _, name in results))[:SHOWN_SCENES]:
-        panels = [Panel(method, r.extraction.mesh) for (method, name), r in results.items() if name == scene]
+        own = {method: result for (method, name), result in results.items() if name == scene}
+        observed = next(iter(own.values())).scene.observation
+        panels = [Panel("Input", observed.to_cloud())] if isinstance(observed, Points) else []
+        panels += [Panel(method, result.extraction.mesh) for method, result in own.items()]
         sections.append(previews_section(panels, title=scene))
     report = Report(
         title=str(cfg.label),

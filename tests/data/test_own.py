@@ -95,6 +95,15 @@ def test_truths_of_one_and_of_several(tmp_path):
         both.read("a")
 
 
+def test_a_truth_is_found_for_a_scan_with_two_suffixes(tmp_path):
+    (tmp_path / "truth").mkdir()
+    mesh = solid_mesh("bracket", 32)
+    write_mesh(tmp_path / "truth" / "a_1.5.ply", mesh)
+    np.save(tmp_path / "a_1.5.xyz.npy", mesh.vertices)
+    (name,) = (data := Own(str(tmp_path / "a_1.5.xyz.npy"), truth=str(tmp_path / "truth"))).names()
+    assert len(data.load(name).target.surface.faces) == len(mesh.faces)
+
+
 def test_bad_points_and_too_few(tmp_path):
     cloud = scan()
     cloud.points[7] = np.nan

@@ -25,7 +25,10 @@ def test_quality_time_and_memory_side_by_side(tmp_path, capsys):
     assert all(float(r["cpu_seconds"]) > 0 and float(r["peak_mib"]) > 50 for r in rows)
     assert all(float(r["chamfer_l1_exact"]) > 0 for r in rows)
     assert "poisson" in (tmp_path / "comparison.md").read_text()
-    assert "<table" in (tmp_path / "comparison.html").read_text()
+    page = (tmp_path / "comparison.html").read_text()
+    assert "<table" in page
+    assert page.count("Methods compared") == 1
+    assert page.index(">Input<") < page.index(">poisson<", page.index(">Input<"))
     assert "CD" in capsys.readouterr().out
 
 

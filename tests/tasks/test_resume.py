@@ -45,7 +45,9 @@ def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch
 
     monkeypatch.setattr(IGR, "training_step", interrupted)
     assert main([*FIT, f"hydra.run.dir={tmp_path}"]) == 130
-    assert f"train run={tmp_path}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"train run={tmp_path}" in said
+    assert "torus: fit: stopped at 7" in said
     assert weights(tmp_path)["global_step"] == 4
     monkeypatch.undo()
     recorded = (tmp_path / "config.yaml").read_text()
