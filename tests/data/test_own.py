@@ -99,7 +99,7 @@ def test_a_truth_is_found_for_a_scan_with_two_suffixes(tmp_path):
     (tmp_path / "truth").mkdir()
     mesh = solid_mesh("bracket", 32)
     write_mesh(tmp_path / "truth" / "a_1.5.ply", mesh)
-    np.save(tmp_path / "a_1.5.xyz.npy", mesh.vertices)
+    np.save(tmp_path / "a_1.5.xyz.npy", scan().points)
     (name,) = (data := Own(str(tmp_path / "a_1.5.xyz.npy"), truth=str(tmp_path / "truth"))).names()
     assert len(data.load(name).target.surface.faces) == len(mesh.faces)
 
