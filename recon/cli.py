@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     if not words or {"-h", "--help"} & set(words):
         print(help_text(words, conf_folder()))
         return 0
+    # Threads that wait by spinning cost a shared machine several times the work itself; asleep they cost microseconds.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _run(arguments.with_defaults(arguments.with_recorded(arguments.parse(words))))
     except ReconError as error:
