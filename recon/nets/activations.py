@@ -18,8 +18,8 @@ class Activation(Protocol):
     def __call__(self, a: Tensor) -> Tensor:
         """The value at the pre-activation `a`; differentiable by autograd as often as torch allows."""
 
-    def with_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Value and first derivative at `a`, outside autograd."""
+    def with_slope(self, a: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and first derivative at `a`, written over `a` and `out`, outside autograd."""
 
     def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Bend | None:
         """Second derivative times ``v d_u`` as three factors, or None where it vanishes everywhere.
@@ -31,7 +31,7 @@ class Activation(Protocol):
             v: any factor.
             u: v times the slope.
             d_u: any other factor; may be overwritten.
-            d_v: d_u times the slope.
+            d_v: d_u times the slope; no factor may be it, since it is overwritten before they are used.
         """
 
 
@@ -44,11 +44,11 @@ class Softplus:
     def __call__(self, a: Tensor) -> Tensor:
         return torch.nn.functional.softplus(a, self.beta, SOFTPLUS_LINEAR)
 
-    def with_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        slope = torch.mul(a, self.beta).sigmoid_()
+    def with_slope(self, a: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+        slope = torch.mul(a, self.beta, out=out).sigmoid_()
         if a.dtype == torch.float64:  # in shorter types the sigmoid has already rounded to 1 there
-            slope = slope.masked_fill(self.beta * a > SOFTPLUS_LINEAR, 1.0)
-        return self(a), slope
+            slope.masked_fill_(self.beta * a > SOFTPLUS_LINEAR, 1.0)
+        return torch.ops.aten.softplus.out(a, self.beta, SOFTPLUS_LINEAR, out=a), slope
 
     def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Bend:
         # The second derivative is beta s (1 - s), s the slope.
@@ -64,9 +64,9 @@ class LeakyReLU:
     def __call__(self, a: Tensor) -> Tensor:
         return torch.nn.functional.leaky_relu(a, self.negative)
 
-    def with_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        slope = torch.where(a > 0, a.new_tensor(1.0), a.new_tensor(self.negative))
-        return a * slope, slope
+    def with_slope(self, a: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+        slope = torch.where(a > 0, a.new_tensor(1.0), a.new_tensor(self.negative), out=out)
+        return a.mul_(slope), slope
 
     def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> None:
         return None
@@ -81,9 +81,10 @@ class Sine:
     def __call__(self, a: Tensor) -> Tensor:
         return torch.sin(self.omega * a)
 
-    def with_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        angle = self.omega * a
-        return angle.sin(), angle.cos().mul_(self.omega)
+    def with_slope(self, a: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+        angle = a.mul_(self.omega)
+        slope = torch.cos(angle, out=out).mul_(self.omega)
+        return angle.sin_(), slope
 
     def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Bend:
         return -(self.omega**2), d_u.mul_(v), value

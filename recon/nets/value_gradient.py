@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recon.nets.activations import Activation, Bend
+from recon.nets.scratch import Lease, Scratch
 
 PARTS = ("hidden", "position", "bias")
 
@@ -50,6 +52,10 @@ class Field(nn.Module):
     """
 
     activation: Activation
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scratch = Scratch()
 
     def layers(self, codes: Tensor | None = None) -> list[Layer]:
         """The affine maps in order; latent `codes` (B, C) act through the biases alone."""
@@ -96,7 +102,7 @@ class Field(nn.Module):
             layers = self.layers(codes)
             parts = [part for layer in layers for part in (layer.hidden, layer.position, layer.bias)]
             batched = x if codes is not None else x[None]
-            value, gradient = _ValueGradient.apply(batched, self.activation, dtype, start, *parts)
+            value, gradient = _ValueGradient.apply(batched, self.activation, self._scratch, dtype, start, *parts)
         return (value, gradient) if codes is not None else (value[0], gradient[0])
 
 
@@ -104,13 +110,17 @@ class _ValueGradient(torch.autograd.Function):
     """The four sweeps. Points are ordered (row, code), so that rows without gradient come first."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, act: Activation, dtype: torch.dtype, start: int, *parts: Tensor) -> Any:
+    def forward(
+        ctx: Any, x: Tensor, act: Activation, scratch: Scratch, dtype: torch.dtype, start: int, *parts: Tensor
+    ) -> Any:
         codes, rows, dim = x.shape
         flat = x.transpose(0, 1).reshape(-1, dim)
         first = start * codes
         layers = _regroup(parts)
-        value, values, slopes = _sweep_one(layers, act, dtype, flat)
-        gradient, above, through = _sweep_two(layers, dtype, [slope[first:] for slope in slopes], flat[first:])
+        ctx.new_lease = partial(scratch.lease, (x.shape, first, dtype), x.device)
+        ctx.lease = lease = ctx.new_lease()  # what is saved below lives in it, and dies with the graph
+        value, values, slopes = _sweep_one(lease, layers, act, dtype, flat)
+        gradient, above, through = _sweep_two(lease, layers, dtype, [slope[first:] for slope in slopes], flat[first:])
         ctx.act, ctx.dtype, ctx.first, ctx.shape = act, dtype, first, x.shape
         ctx.save_for_backward(flat, *parts, *values, *slopes, *above, *through)
         return value.view(rows, codes).t(), gradient.view(rows - start, codes, dim).transpose(0, 1)
@@ -123,12 +133,13 @@ class _ValueGradient(torch.autograd.Function):
         depth = len(saved) // 7  # three parts a layer and four tensors a hidden layer; there is one layer more
         parts, saved = saved[: 3 * depth + 3], saved[3 * depth + 3 :]
         values, slopes, above, through = (saved[i * depth : (i + 1) * depth] for i in range(4))
-        sums = _Sums(_regroup(parts), ctx.needs_input_grad[4:])
+        sums = _Sums(_regroup(parts), ctx.needs_input_grad[5:])
         d_g = d_gradient.transpose(0, 1).reshape(-1, dim)
-        bends = _sweep_three(ctx, sums, values, slopes, above, through, d_g)
-        d_x = _sweep_four(ctx, sums, flat, values, slopes, bends, d_value.t().reshape(-1, 1))
+        lease = ctx.new_lease()
+        bends = _sweep_three(ctx, lease, sums, values, slopes, above, through, d_g)
+        d_x = _sweep_four(ctx, lease, sums, flat, values, slopes, bends, d_value.t().reshape(-1, 1))
         d_x = None if d_x is None else d_x.view(rows, codes, dim).transpose(0, 1)
-        return d_x, None, None, None, *sums.flat()
+        return d_x, None, None, None, None, *sums.flat()
 
 
 def _regroup(parts: Sequence[Tensor]) -> list[Layer]:
@@ -145,7 +156,12 @@ class _Sums:
 
     def product(self, layer: int, part: str, left: Tensor, right: Tensor) -> None:
         """Add ``left^T right``."""
-        if self.wanted[layer][part]:
+        if not self.wanted[layer][part]:
+            return
+        total = self.sums[layer].get(part)
+        if total is not None and total.dtype == left.dtype:
+            total.addmm_(left.t(), right)
+        else:
             self._add(layer, part, left.t() @ right)
 
     def rows(self, layer: int, part: str, amount: Tensor, groups: int = 1) -> None:
@@ -164,18 +180,18 @@ class _Sums:
 
 
 def _sweep_one(
-    layers: list[Layer], act: Activation, dtype: torch.dtype, x: Tensor
+    lease: Lease, layers: list[Layer], act: Activation, dtype: torch.dtype, x: Tensor
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The value (N, 1), and features and slopes of all hidden layers."""
     values: list[Tensor] = []
     slopes: list[Tensor] = []
     for layer in layers[:-1]:
-        a = _bias(layer.bias, len(x))
+        a, size = _bias(layer.bias, len(x)), (len(x), layer.bias.shape[1])
         if layer.position is not None:
-            a = torch.addmm(a, x, layer.position.t())
+            a = torch.addmm(a, x, layer.position.t(), out=lease.take(size, x.dtype))
         if layer.hidden is not None:
-            a = torch.addmm(a.to(dtype), values[-1], layer.hidden.to(dtype).t())
-        value, slope = act.with_slope(a.to(dtype))
+            a = torch.addmm(a.to(dtype), values[-1], layer.hidden.to(dtype).t(), out=lease.take(size, dtype))
+        value, slope = act.with_slope(a.to(dtype), lease.take(size, dtype))
         values.append(value)
         slopes.append(slope)
     top = layers[-1]
@@ -189,7 +205,7 @@ def _bias(bias: Tensor, count: int) -> Tensor:
 
 
 def _sweep_two(
-    layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor
+    lease: Lease, layers: list[Layer], dtype: torch.dtype, slopes: list[Tensor], x: Tensor
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The gradient (N, d), and the value's derivatives v_{l+1} by the features of all hidden layers, and u_l."""
     gradient = torch.zeros_like(x)
@@ -198,16 +214,18 @@ def _sweep_two(
     above = [top.to(dtype).expand(len(x), -1)]
     through: list[Tensor] = []
     for layer, slope in zip(reversed(layers[:-1]), reversed(slopes), strict=True):
-        through.insert(0, u := above[0] * slope)
+        through.insert(0, u := torch.mul(above[0], slope, out=lease.take(slope.shape, dtype)))
         if layer.position is not None:
             gradient.addmm_(u.to(x.dtype), layer.position)
         if layer.hidden is not None:
-            above.insert(0, u @ layer.hidden.to(dtype))
+            weight = layer.hidden.to(dtype)
+            above.insert(0, torch.mm(u, weight, out=lease.take((len(x), weight.shape[1]), dtype)))
     return gradient, above, through
 
 
 def _sweep_three(
     ctx: Any,
+    lease: Lease,
     sums: _Sums,
     values: list[Tensor],
     slopes: list[Tensor],
@@ -222,12 +240,16 @@ def _sweep_three(
         u = through[number]
         if layer.position is not None:
             sums.product(number, "position", u, d_gradient.to(ctx.dtype))
-            d_u = (d_gradient @ layer.position.t()).to(ctx.dtype)
+            d_u = torch.mm(d_gradient, layer.position.t(), out=lease.take(u.shape, d_gradient.dtype)).to(ctx.dtype)
         if layer.hidden is not None:
             sums.product(number, "hidden", u, d_v)
             weight = layer.hidden.to(ctx.dtype).t()
-            d_u = d_v @ weight if layer.position is None else torch.addmm(d_u, d_v, weight)
-        d_v = d_u * slopes[number][ctx.first :]
+            if layer.position is None:
+                d_u = torch.mm(d_v, weight, out=lease.take(u.shape, ctx.dtype))
+            else:
+                d_u.addmm_(d_v, weight)
+            lease.give(d_v)
+        d_v = torch.mul(d_u, slopes[number][ctx.first :], out=lease.take(u.shape, ctx.dtype))
         bends.append(ctx.act.bend(values[number][ctx.first :], above[number], u, d_u, d_v))
     sums.rows(len(sums.layers) - 1, "hidden", d_v)
     return bends
@@ -235,6 +257,7 @@ def _sweep_three(
 
 def _sweep_four(
     ctx: Any,
+    lease: Lease,
     sums: _Sums,
     x: Tensor,
     values: list[Tensor],
@@ -248,7 +271,7 @@ def _sweep_four(
     sums.rows(top, "bias", d_value, len(sums.layers[top].bias))
     weight = sums.layers[top].hidden
     assert weight is not None
-    d_h = d_value.to(ctx.dtype) @ weight.to(ctx.dtype)
+    d_h = torch.mm(d_value.to(ctx.dtype), weight.to(ctx.dtype), out=lease.take((len(x), weight.shape[1]), ctx.dtype))
     d_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
     for number in reversed(range(top)):
         layer, bend = sums.layers[number], bends[number]
@@ -256,6 +279,7 @@ def _sweep_four(
         if bend is not None:
             scale, left, right = bend
             d_a[ctx.first :].addcmul_(left, right, value=scale)
+            lease.give(left)
         sums.rows(number, "bias", d_a, len(layer.bias))
         if layer.position is not None:
             sums.product(number, "position", d_a, x.to(ctx.dtype))
@@ -263,5 +287,7 @@ def _sweep_four(
                 d_x.addmm_(d_a.to(x.dtype), layer.position)
         if layer.hidden is not None:
             sums.product(number, "hidden", d_a, values[number - 1])
-            d_h = d_a @ layer.hidden.to(ctx.dtype)
+            weight = layer.hidden.to(ctx.dtype)
+            d_h = torch.mm(d_a, weight, out=lease.take((len(x), weight.shape[1]), ctx.dtype))
+            lease.give(d_a)
     return d_x
