@@ -81,10 +81,11 @@ def test_a_graph_is_walked_twice_with_other_steps_between(net: MLP) -> None:
 
 
 def test_steps_after_inference_mode_have_buffers_of_their_own(net: MLP) -> None:
-    first = _gradient(net, _loss(net, 1))
     with torch.inference_mode():
-        _loss(net, 1)
-    assert torch.equal(_gradient(net, _loss(net, 1)), first)
+        loss = _loss(net, 1)
+    again = _loss(net, 1)
+    assert torch.equal(again, loss)
+    assert _gradient(net, again).isfinite().all()
 
 
 def test_copies_start_without_buffers(net: MLP) -> None:
