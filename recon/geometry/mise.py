@@ -13,6 +13,7 @@ import numpy as np
 
 from recon.geometry.blocks import NODES, SIDE, Blocks
 from recon.geometry.evaluation import Evaluator
+from recon.geometry.voxels import CORNERS, INSIDE, LEAF, OUTSIDE, Voxels, keys_of, places_of
 
 COARSEST = 32
 """Cells along the longest side of the first grid, at least."""
@@ -29,6 +30,8 @@ class Mise:
         points_per_round: evaluations in each round so far.
         keys: (K,) sorted numbers of the known nodes, ``(x * ny + y) * nz + z``.
         values: (K,) float32 values there, negative inside.
+        levels: what is known of the cells of each size that may be divided, the largest first.
+        finest: (F, 3) the smallest cells, those near the surface.
     """
 
     evaluator: Evaluator
@@ -40,26 +43,24 @@ class Mise:
     def __post_init__(self) -> None:
         self.shape = [-(-n >> self.steps) for n in self.evaluator.grid.cells]
         self.nodes = np.array([(n << self.steps) + 1 for n in self.shape], dtype=np.int64)
-        sizes = [[n << level for n in self.shape] for level in range(self.steps + 1)]
-        self._leaf = [np.full(size, level == 0) for level, size in enumerate(sizes[: self.steps])]
-        self._inside = [np.zeros(size, dtype=bool) for size in sizes[: self.steps]]
-        self._outside = [np.zeros(size, dtype=bool) for size in sizes[: self.steps]]
+        self.levels = [Voxels([n << level for n in self.shape]) for level in range(self.steps)]
+        if self.levels:
+            self.levels[0].mark(np.arange(np.prod(self.shape), dtype=np.int64), LEAF)
         self.finest = np.zeros((0, 3), dtype=np.int64)
 
     def run(self) -> Mise:
         """Evaluate and divide until no node is unknown."""
         first = np.stack(np.meshgrid(*[np.arange(n + 1) << self.steps for n in self.shape], indexing="ij"), axis=-1)
-        wanted = self._key(first.reshape(-1, 3))
+        wanted = keys_of(first.reshape(-1, 3), self.nodes)
         while len(wanted):
-            found = self.evaluator.nodes(self._node(wanted))
+            found = self.evaluator.nodes(places_of(wanted, self.nodes))
             self.points_per_round.append(len(wanted))
             order = np.searchsorted(self.keys, wanted)
             self.keys, self.values = np.insert(self.keys, order, wanted), np.insert(self.values, order, found)
-            self._mark(self._node(wanted), found)
-            mixed = [
-                np.argwhere(leaf & inside & outside)
-                for leaf, inside, outside in zip(self._leaf, self._inside, self._outside, strict=True)
-            ]
+            if self.levels:
+                # Small voxels about nodes of the first grid matter only once its cells are divided.
+                self._mark(places_of(wanted, self.nodes), found, 1 if len(self.points_per_round) == 1 else self.steps)
+            mixed = [level.divide() for level in self.levels]
             divided = [self._divide(level, cells) for level, cells in enumerate(mixed)]
             candidates = np.unique(np.concatenate([*divided, wanted]))
             wanted = np.setdiff1d(candidates, self.keys, assume_unique=True)
@@ -78,36 +79,32 @@ class Mise:
 
     def known_nodes(self) -> np.ndarray:
         """(K, 3) the evaluated nodes."""
-        return self._node(self.keys)
+        return places_of(self.keys, self.nodes)
 
-    def _key(self, nodes: np.ndarray) -> np.ndarray:
-        _, y, z = self.nodes
-        return np.asarray((nodes[:, 0] * y + nodes[:, 1]) * z + nodes[:, 2])
-
-    def _node(self, keys: np.ndarray) -> np.ndarray:
-        _, y, z = self.nodes
-        return np.stack([keys // (y * z), keys // z % y, keys % z], axis=1)
-
-    def _mark(self, nodes: np.ndarray, values: np.ndarray) -> None:
-        """Tell the cells of every size that touch new nodes which signs they have seen; zero counts as both."""
-        for shift in product((0, 1), repeat=3):
-            cell = nodes - np.array(shift, dtype=np.int64)
-            real = ((cell >= 0) & (cell < self.nodes - 1)).all(axis=1)
-            for level in range(self.steps):
-                place = cell[real] >> (self.steps - level)
-                self._inside[level][tuple(place[values[real] <= 0].T)] = True
-                self._outside[level][tuple(place[values[real] >= 0].T)] = True
+    def _mark(self, nodes: np.ndarray, values: np.ndarray, levels: int) -> None:
+        """Tell voxels of the first `levels` sizes that touch known nodes which signs these have; zero has both."""
+        for mark, those in ((INSIDE, values <= 0), (OUTSIDE, values >= 0)):
+            keys = self.levels[levels - 1].touching(nodes[those], self.steps - levels + 1)
+            for level in reversed(range(levels)):
+                self.levels[level].mark(keys, mark)
+                if level:  # a voxel touches the nodes that the smaller ones in it touch
+                    keys = np.unique(
+                        keys_of(places_of(keys, self.levels[level].shape) >> 1, self.levels[level - 1].shape)
+                    )
 
     def _divide(self, level: int, cells: np.ndarray) -> np.ndarray:
         """Halve some leaves of one size; the keys of their children's nodes."""
-        self._leaf[level][tuple(cells.T)] = False
-        children = (2 * cells[:, None] + list(product((0, 1), repeat=3))).reshape(-1, 3)
+        if level == 0:
+            corners = np.unique(keys_of((cells[:, None] + CORNERS).reshape(-1, 3) << self.steps, self.nodes))
+            self._mark(places_of(corners, self.nodes), self.values[np.searchsorted(self.keys, corners)], self.steps)
+        children = (2 * cells[:, None] + CORNERS).reshape(-1, 3)
         if level + 1 < self.steps:
-            self._leaf[level + 1][tuple(children.T)] = True
+            finer = self.levels[level + 1]
+            finer.mark(np.sort(keys_of(children, finer.shape)), LEAF)
         else:
             self.finest = np.concatenate([self.finest, children])
         nodes = 2 * cells[:, None] + np.array(list(product((0, 1, 2), repeat=3)))
-        return np.unique(self._key(nodes.reshape(-1, 3) << (self.steps - level - 1)))
+        return np.unique(keys_of(nodes.reshape(-1, 3) << (self.steps - level - 1), self.nodes))
 
 
 def mise_steps(cells: tuple[int, int, int]) -> int:

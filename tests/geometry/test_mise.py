@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,22 @@ def test_the_filled_volume_has_the_signs_of_the_field() -> None:
     truth = evaluator.nodes(nodes).reshape(65, 65, 65)
     assert ((mise.dense() < 0) == (truth < 0)).all()
     assert sum(mise.points_per_round) == len(mise.keys) < truth.size / 5
+
+
+def test_memory_grows_with_the_surface() -> None:
+    def refined(resolution: int) -> tuple[Mise, int]:
+        grid = Grid.over((-0.5,) * 3, (0.5,) * 3, resolution)
+        evaluator = Evaluator(lambda x: (x - 0.01).norm(dim=1) - 0.06, grid)
+        tracemalloc.start()
+        try:
+            mise = Mise(evaluator, mise_steps(grid.cells)).run()
+            return mise, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    small, small_peak = refined(512)
+    large, large_peak = refined(1024)
+    assert 3 < len(large.finest) / len(small.finest) < 5
+    assert sum(len(level.keys) for level in large.levels) < len(large.keys)
+    assert large_peak < 5 * small_peak
+    assert large_peak < 400 * len(large.finest)  # bytes; all voxels of side 2 alone would be 1200
