@@ -42,6 +42,7 @@ class Settings:
     protocol: str = "recon"
     resolution: int = 256
     seed: int = 0
+    preview: bool = False
     report: bool = True
     label: str = ""
     method: Any = None

@@ -15,6 +15,12 @@ from recon.errors import ConfigError, ReconError, did_you_mean
 
 _HELP = "See `--help`, and `--help method=NAME` for the options of a method."
 
+_PLUGINS = {
+    "hydra/sweeper=optuna": "sweep",
+    "hydra/launcher=joblib": "sweep",
+    "hydra/launcher=submitit_slurm": "slurm",
+}
+
 
 def explained(error: Exception, line: CommandLine, conf: str) -> ReconError:
     """The error a user sees for one that Hydra or OmegaConf raised."""
@@ -52,6 +58,9 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 def _unknown_choice(error: MissingConfigException) -> ConfigError:
     group, _, name = (error.missing_cfg_file or "").replace(".yaml", "").rpartition("/")
+    plugin = _PLUGINS.get(f"{group}={name}")
+    if plugin:
+        return ConfigError(f"{name} is an optional part that is not installed.", f"pip install 'recon[{plugin}]'")
     group = group.split("/")[0]
     return ConfigError(f"{group}={name}: there is no such {group}.", did_you_mean(name, error.options or ()))
 

@@ -69,6 +69,11 @@ class MeshOptions:
     support_filter: float = 0.0
     color: bool = True
 
+    def __post_init__(self) -> None:
+        # Here, and not when the mesh is made: that may be after hours of fitting.
+        if self.resolution < 2:
+            raise ConfigError(f"mesh.resolution={self.resolution} is too small.", "Give at least 2 cells.")
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -143,8 +148,6 @@ class Surface:
         return Extraction(self._dressed(vertices, faces, evaluator, options), evaluator.count, count, cut, warnings)
 
     def _evaluator(self, options: MeshOptions, progress: Progress | None) -> Evaluator:
-        if options.resolution < 2:
-            raise ConfigError(f"mesh.resolution={options.resolution} is too small.", "Give at least 2 cells.")
         if not all(a < b for a, b in zip(self.low, self.high, strict=True)):
             raise ConfigError(f"The box from {self.low} to {self.high} is empty.", "Give low < high on every axis.")
         grid = Grid.over(self.low, self.high, options.resolution)

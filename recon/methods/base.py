@@ -6,6 +6,7 @@ trains (unless it solves), and turns an observation into a `Surface`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,6 +20,7 @@ from recon.geometry.surface import Surface
 from recon.observations import Observation, OrientedPoints, Points
 
 Compat = Literal["released"] | None
+Preview = Callable[[str, Surface], None]
 
 
 class Method(pl.LightningModule):
@@ -33,6 +35,7 @@ class Method(pl.LightningModule):
         observation: the scene a per-scene method is fitted to, normalised.
         steps: length of a fit where the trainer is not told one, or None for a thousand.
         warnings: what the user should know about the last reconstruction.
+        preview: called with (what it is, a surface) by methods that can show something before they are done.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -42,6 +45,7 @@ class Method(pl.LightningModule):
     observation: Observation | None = None
     steps: int | None = None
     warnings: tuple[str, ...] = ()
+    preview: Preview | None = None
 
     @classmethod
     def from_weights(cls, path: str | Path, **changes: Any) -> Self:

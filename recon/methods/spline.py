@@ -30,7 +30,6 @@ from recon.observations import Observation, Points
 
 log = logging.getLogger("recon")
 
-Preview = Callable[[str, Surface], None]
 SIZE = 2.0
 
 
@@ -84,7 +83,6 @@ class Spline(Method):
         self.score = float("nan")
         self.facts: ScanFacts | None = None
         self.energy: SplineEnergy | None = None
-        self.preview: Preview | None = None
 
     def reconstruct(self, observation: Observation) -> Surface:
         """The surface of a cloud, negative inside; its normals are estimated where it has none."""

@@ -66,9 +66,9 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
     """
     last = folder / "checkpoints" / LAST
     if last.is_file():
-        _announce(folder.name, _restored(method, last), _steps(cfg, method) if method.per_scene else None)
+        _announce(folder.name, _restored(method, last), planned_steps(cfg, method) if method.per_scene else None)
     trainer = _trainer(cfg, method, folder)
-    loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, _steps(cfg, method))
+    loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, planned_steps(cfg, method))
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     try:
@@ -125,7 +125,14 @@ def _announce(name: str, step: int, total: int | None) -> None:
         log.info("%s: goes on from step %d", name, step)
 
 
-def _steps(cfg: DictConfig, method: Method) -> int:
+def steps_done(folder: Path) -> int:
+    """The step of the last checkpoint in the folder of a fit."""
+    last = folder / "checkpoints" / LAST
+    return int(read_torch(last)["global_step"]) if last.is_file() else 0
+
+
+def planned_steps(cfg: DictConfig, method: Method) -> int:
+    """How many steps a fit is to have: as the trainer is told, else as the method's own schedule wants."""
     return int(cfg.trainer.max_steps or getattr(method, "steps", 0) or 1000)
 
 
@@ -142,7 +149,7 @@ def _trainer(cfg: DictConfig, method: Method, folder: Path) -> pl.Trainer:
     options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore
     options.pop("_target_")
     if method.per_scene or options["max_steps"]:
-        options["max_steps"], options["max_epochs"] = _steps(cfg, method), options["max_epochs"] or -1
+        options["max_steps"], options["max_epochs"] = planned_steps(cfg, method), options["max_epochs"] or -1
     else:
         options["max_steps"] = -1
     options |= _validation(options, method)

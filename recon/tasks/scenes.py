@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ from omegaconf import DictConfig
 
 from recon.data.base import ReconDataModule
 from recon.errors import CheckpointError, ReconError
-from recon.geometry.surface import Extraction
+from recon.geometry.surface import Extraction, Surface
 from recon.io.meshes import write_mesh
 from recon.methods.base import Method, SceneMethod
 from recon.metrics.protocols import evaluate, status
 from recon.metrics.scan import scan_to_mesh, unsupported_share
 from recon.observations import Points, Scene, Truth
+from recon.report.previews import Panel, save_image, strip
 from recon.report.progress import progress
 from recon.tasks import build
-from recon.tasks.fit import fit, load_checkpoint
+from recon.tasks.fit import fit, load_checkpoint, planned_steps, steps_done
 from recon.tasks.folder import RunFolder
 from recon.tasks.meter import Meter
 
+PREVIEW = 128  # cells along a preview: half a second to mesh and draw
 OPEN = 0.05  # share of the area far from the input from which users are told
 
 log = logging.getLogger("recon")
@@ -73,6 +76,7 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
     with Meter() as meter:
         method = shared or prepared(cfg, folder, scene)
         method.to(build.device_of(cfg)).eval()
+        method.preview = partial(write_preview, folder, scene) if cfg.preview else None
         surface = method.reconstruct(scene.observation)
         with progress(None, f"{scene.observation.name}: mesh") as bar:
             options = build.build_mesh_options(cfg)
@@ -85,6 +89,15 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
     row = {"scene": scene.observation.name, "category": scene.category, **scores(cfg, scene, extraction)}
     history = scene_folder(folder, scene) if method.per_scene else None
     return Result(scene, extraction, row | meter.row(), file, history, warnings)
+
+
+def write_preview(folder: RunFolder, scene: Scene, what: str, surface: Surface) -> None:
+    """A mesh and its picture of something quick, while the method still works; what comes later replaces it."""
+    name = scene.observation.name
+    mesh = surface.mesh(resolution=PREVIEW).mesh
+    write_mesh(folder.sub("previews") / f"{name}.ply", mesh)
+    picture = save_image(folder.path / "previews" / f"{name}.png", strip([Panel(f"{name}: {what}", mesh)]))
+    log.info("%s: preview (%s) in %s", name, what, picture)
 
 
 def _open_scan(scene: Scene, extraction: Extraction) -> tuple[str, ...]:
@@ -110,6 +123,10 @@ def prepared(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
         fit(cfg, method, None, home)
     step = load_checkpoint(method, home, cfg.checkpoint.keep)
     log.info("%s: weights of step %d", scene.observation.name, step)
+    done, planned = steps_done(home), planned_steps(cfg, method)
+    if done < planned:
+        text = "%s: its fit stopped at %d of %d steps; `train run=%s` goes on."
+        log.warning(text, scene.observation.name, done, planned, folder.path)
     return method
 
 

@@ -77,6 +77,10 @@ CASES = {
         ["output=few.xyz/mesh.ply", "few.xyz'"],
     ),
     "no run folder": (["test", "run=nowhere"], ["nowhere"]),
+    "a sweeper that is not installed": (
+        ["-m", "method=igr", "data=shapes", "sweep=optuna"],
+        ["optuna", "recon[sweep]"],
+    ),
     "a later verb": (["view", "method=poisson", "data=shapes"], ["not in this release"]),
     "another later verb": (["prepare", "data=shapes"], ["not in this release"]),
 }

@@ -50,6 +50,8 @@ def test_interrupted_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch
     assert "torus: fit: stopped at 7" in said
     assert weights(tmp_path)["global_step"] == 4
     monkeypatch.undo()
+    assert main(["reconstruct", f"run={tmp_path}", "report=false"]) == 0
+    assert "stopped at 4 of 12 steps" in capsys.readouterr().err
     recorded = (tmp_path / "config.yaml").read_text()
     assert main(["train", f"run={tmp_path}"]) == 0
     assert_same(weights(tmp_path), weights(unbroken))
