@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from recon.errors import CheckpointError
-from recon.geometry.frames import Fit
+from recon.geometry.frames import Fit, Frame
 from recon.geometry.mesh_surface import MeshSurface
 from recon.geometry.surface import Surface
 from recon.observations import Observation, OrientedPoints, Points
@@ -84,9 +84,13 @@ class SceneMethod(Method):
         normalize: how the scene is brought to unit size (see `Frame.fit`).
         size: the size it is given, in local units.
         seed: of every draw; batch `s` is a function of (seed, s) alone, so a resumed fit equals an unbroken one.
+
+    Attributes:
+        frame: local to world, as the weights were made in it; it goes into the checkpoint.
     """
 
     per_scene = True
+    frame: Frame | None = None
 
     def __init__(self, normalize: Fit = "box", size: float = 1.8, seed: int = 0) -> None:
         super().__init__()
@@ -104,6 +108,13 @@ class SceneMethod(Method):
         """
         self.register_buffer(name, None if data is None else data.to(self.device), persistent=False)
         self._ddp_params_and_buffers_to_ignore.add(name)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["frame"] = self.frame.state() if self.frame else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("frame")
+        self.frame = Frame.from_state(state) if state else None
 
     def generator(self, step: int, device: torch.device | None = None) -> torch.Generator:
         """The random numbers of one step, the same whoever asks and however often."""

@@ -146,7 +146,6 @@ class IGR(SceneMethod):
         self.product_dtype = torch.bfloat16 if precision == "bf16" else None
         self.six_d_sigma = compat == "released" and network == "authors"
         self.grid = grid if compat == "released" and network == "nnabla" else 0
-        self.frame: Frame | None = None
 
     @property
     def field(self) -> Field:
@@ -246,13 +245,6 @@ class IGR(SceneMethod):
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.net.parameters(), lr=1.0, fused=True)
         return scheduled(adam, [self.schedule])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["frame"] = self.frame.state() if self.frame else None
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint.get("frame")
-        self.frame = Frame.from_state(state) if state else None
 
     def reconstruct(self, observation: Observation) -> Surface:
         """The fitted field over its box; `observation` only serves to trim, and to place author weights."""
