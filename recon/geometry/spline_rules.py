@@ -75,8 +75,11 @@ def _noisy(facts: ScanFacts) -> SplineEnergy:
         resolution=cells_for(2 * facts.noise, 64, 128),
         trust=max(trust, 0.025 * growth),
         # Under heavy noise the long trust length smooths already.
-        smooth=0.01 if facts.heavy else 0.03 * min(1.0, facts.noise / 0.005),
+        smooth=0.02 if facts.heavy else 0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
+        # Where a part is as thin as the noise, points and normals of its other side are outliers to this one.
+        normal_scale=0.5 if facts.heavy else None,
+        position_scale=2 * facts.noise if facts.heavy else None,
         rounds=4,
         iterations=(30, 20, 15, 12),
     )
