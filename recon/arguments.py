@@ -157,7 +157,7 @@ def with_recorded(line: CommandLine) -> CommandLine:
     recorded = read_recorded(Path(folder))
     asked = {key_of(o) for o in line.overrides}
     replaced: set[str] = {group for group in ("method", "data") if group in asked}
-    if replaced == {"data"} or "input" in asked:
+    if "data" in replaced or "input" in asked:
         replaced |= {"data", "input", "truth"}
     kept = [o for o in recorded if key_of(o) not in asked and not _dropped(key_of(o), replaced)]
     pinned = [f"hydra.run.dir={quoted(str(Path(folder)))}"] if "hydra.run.dir" not in asked else []

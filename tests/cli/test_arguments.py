@@ -112,3 +112,9 @@ def test_a_runs_own_input_is_kept_and_means_the_same_from_anywhere(tmp_path, mon
     assert "input='/a/scan.ply'" in with_recorded(parse(["test", f"run={folder}"])).overrides
     other = with_recorded(parse(["reconstruct", f"run={folder}", "input=b.ply"])).overrides
     assert "input='/a/scan.ply'" not in other
+
+
+def test_the_input_of_a_replaced_dataset_goes_with_it_even_where_the_method_changes_too(tmp_path):
+    folder = run_folder(tmp_path, ["method=igr", "data=own", "input='/a/scan.ply'", "truth='/a/truth.ply'"])
+    line = with_recorded(parse(["reconstruct", f"run={folder}", "method=poisson", "data=shapes"]))
+    assert not [o for o in line.overrides if o.startswith(("input", "truth"))]
