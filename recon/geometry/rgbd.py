@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from recon.errors import DataError
+from recon.geometry.cameras import directions_of, project
 from recon.geometry.depth_normals import depth_normals
 from recon.io.parsing import unit
 from recon.io.types import Cloud
@@ -33,9 +34,8 @@ def camera_points(depth: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndar
     depth = np.asarray(depth, dtype=np.float64)
     pixels = np.flatnonzero((depth > 0) & np.isfinite(depth))
     rows, columns = np.divmod(pixels, depth.shape[1])
-    homogeneous = np.stack([columns + 0.5, rows + 0.5, np.ones(len(pixels))], axis=1)
-    rays = homogeneous @ np.linalg.inv(np.asarray(K, dtype=np.float64)).T
-    return rays * depth.ravel()[pixels, None], pixels
+    directions = directions_of(np.stack([columns + 0.5, rows + 0.5], axis=1), K)
+    return directions * depth.ravel()[pixels, None], pixels
 
 
 def frame_cloud(
@@ -63,7 +63,7 @@ def frame_cloud(
     return Cloud(points @ pose[:3, :3].T + pose[:3, 3], turned, colors)
 
 
-def depth_of(points: np.ndarray, K: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def depth_image(points: np.ndarray, K: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The depth image of points: the nearest one of each pixel (a z-buffer).
 
     Args:
@@ -75,15 +75,13 @@ def depth_of(points: np.ndarray, K: np.ndarray, pose: np.ndarray, size: tuple[in
     Returns:
         (H, W) float64 z, 0 where no point falls.
     """
-    pose, (height, width) = np.asarray(pose, dtype=np.float64), size
-    camera = (np.asarray(points, dtype=np.float64) - pose[:3, 3]) @ pose[:3, :3]
-    camera = camera[camera[:, 2] > 0]
-    image = camera @ np.asarray(K, dtype=np.float64).T
-    place = np.floor(image[:, :2] / image[:, 2:])
-    seen = ((place >= 0) & (place < (width, height))).all(axis=1)
-    columns, rows = place[seen].astype(np.int64).T
+    height, width = size
+    pixels, depth = project(points, K, pose)
+    pixels, depth = np.floor(pixels[depth > 0]), depth[depth > 0]
+    seen = ((pixels >= 0) & (pixels < (width, height))).all(axis=1)
+    columns, rows = pixels[seen].astype(np.int64).T
     nearest = np.full(height * width, np.inf)
-    np.minimum.at(nearest, rows * width + columns, camera[seen, 2])
+    np.minimum.at(nearest, rows * width + columns, depth[seen])
     return np.where(np.isfinite(nearest), nearest, 0).reshape(height, width)
 
 

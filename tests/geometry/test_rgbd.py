@@ -6,7 +6,7 @@ from PIL import Image
 
 from recon.errors import DataError
 from recon.geometry.depth_normals import depth_normals
-from recon.geometry.rgbd import camera_points, depth_of, frame_cloud, fuse, thin
+from recon.geometry.rgbd import camera_points, depth_image, frame_cloud, fuse, thin
 from recon.io.types import Cloud
 
 K = np.array([[60.0, 0, 31], [0, 62.0, 25], [0, 0, 1]])
@@ -46,12 +46,12 @@ def test_depth_to_cloud_to_depth(rng):
     cloud = frame_cloud(depth, K, pose)
     known = np.nan_to_num(np.where(depth > 0, depth, 0))
     assert len(cloud.points) == (known > 0).sum()
-    assert np.abs(depth_of(cloud.points, K, pose, SIZE) - known).max() < 1e-9
+    assert np.abs(depth_image(cloud.points, K, pose, SIZE) - known).max() < 1e-9
 
 
 def test_the_nearest_point_hides_the_others_and_points_behind_are_not_seen():
     points = np.array([[0, 0, 3.0], [0, 0, 2.0], [0, 0, -1.0], [50, 0, 1.0]])
-    depth = depth_of(points, K, np.eye(4), SIZE)
+    depth = depth_image(points, K, np.eye(4), SIZE)
     assert depth[25, 31] == 2
     assert (depth > 0).sum() == 1
 
@@ -127,7 +127,7 @@ def test_real_frames_line_up(data_dir):
     depths = [np.asarray(Image.open(str(file).replace("pose.txt", "depth.png"))) / 1000 for file in poses]
     depths = [np.where(depth < 60, depth, 0) for depth in depths]
     cloud = frame_cloud(depths[0], real, np.loadtxt(poses[0]))
-    seen = depth_of(cloud.points, real, np.loadtxt(poses[1]), depths[1].shape)
+    seen = depth_image(cloud.points, real, np.loadtxt(poses[1]), depths[1].shape)
     both = (seen > 0) & (depths[1] > 0)
     assert both.mean() > 0.1
     assert np.median(np.abs(seen - depths[1])[both]) < 0.03
