@@ -15,6 +15,7 @@ from recon.io.parsing import FormatError, unit
 from recon.io.types import Cloud
 
 DEFLATE_RATIO = 1032  # the most that deflate can blow up a byte
+HEADER = 1 << 14  # bytes in which an npy header must end; NumPy itself trusts no longer one
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -30,13 +31,13 @@ def read_array(path: str | Path) -> np.ndarray:
         raise DataError(f"'{path}': {reason}.", "Give a numeric array saved with numpy.save.") from error
 
 
-def parse_npy(data: bytes) -> np.ndarray:
-    """The array of an .npy file's bytes.
+def parse_npy(data: bytes | memoryview) -> np.ndarray:
+    """The array of an .npy file's bytes, which are not copied.
 
     Raises:
         FormatError: if the header is damaged, names objects, or announces more than follows.
     """
-    stream = io.BytesIO(data)
+    stream = io.BytesIO(data[:HEADER])
     try:
         version = np.lib.format.read_magic(stream)
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
