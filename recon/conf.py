@@ -13,5 +13,5 @@ def conf_folder() -> Path:
 
 
 def choices(group: str) -> list[str]:
-    """Names that a group offers, sorted."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+    """Names that a group offers, sorted; files that start with ``_`` are for others to inherit."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("[!_]*.yaml"))

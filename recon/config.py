@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object
@@ -35,6 +35,8 @@ class Settings:
     input: str | None = None
     output: str | None = None
     source: str | None = None
+    kind: str | None = None
+    accept: bool = False
     pred: str | None = None
     truth: str | None = None
     weights: str | None = None
@@ -47,6 +49,7 @@ class Settings:
     label: str = ""
     method: Any = None
     data: Any = None
+    prepare: Any = None
     trainer: Any = None
     mesh: Any = None
     checkpoint: Any = None
@@ -70,7 +73,7 @@ def check(node: DictConfig, where: str) -> None:
         ConfigError: naming the option, what it is and what it should be.
     """
     target = get_object(node["_target_"])
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = options(target)
     known = _accepted(target)
     for key, value in OmegaConf.to_container(node, resolve=True).items():  # type: ignore[union-attr]
         name = str(key)
@@ -87,12 +90,25 @@ def check(node: DictConfig, where: str) -> None:
             )
 
 
+def options(target: Any) -> dict[str, Any]:
+    """Types of the options a target takes, those of ``**shared: Unpack[Shared]`` among them."""
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    shared = [name for name, hint in hints.items() if get_origin(hint) is Unpack]
+    for name in shared:
+        hints |= get_type_hints(get_args(hints.pop(name))[0])
+    return hints
+
+
 def _accepted(target: Any) -> set[str] | None:
     """Names of the options a target takes, or None if it takes any."""
     parameters = inspect.signature(target).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    known = options(target)
+    if any(p.kind is p.VAR_KEYWORD and p.name in known for p in parameters):
         return None
-    return {p.name for p in parameters} - {"self"}
+    named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named |= set(known) - {"return"}
+    return named - {"self"}
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -126,14 +126,51 @@ class Views:
     """Photographs without cameras.
 
     Attributes:
-        images: (V, 3, H, W) RGB in [0, 1].
-        mask: (V, 1, H, W) in [0, 1], or None.
+        images: (V, 3, H, W) RGB: uint8 in 0..255 as read (a quarter of the memory), or float in [0, 1].
+        mask: (V, 1, H, W) what belongs to the object: uint8 in 0..255 or float in [0, 1], or None.
+        frame: local to world.
+        name: what the scene is called in folders, tables and messages.
+        view_names: of the photographs, for messages and pictures.
     """
 
     images: Tensor
     mask: Tensor | None = None
     frame: Frame = field(default_factory=Frame)
     name: str = "scene"
+    view_names: tuple[str, ...] = ()
+
+    @property
+    def rgb(self) -> Tensor:
+        """(V, 3, H, W) float images in [0, 1]."""
+        return as_float(self.images)
+
+    def validated(self) -> Self:
+        """These views, if a method can use them.
+
+        Raises:
+            DataError: if there are none, or the mask is of another size.
+        """
+        if self.images.ndim != 4 or self.images.shape[1] != 3 or 0 in self.images.shape:
+            raise DataError(
+                f"The views of '{self.name}' have shape {tuple(self.images.shape)}, not (V, 3, H, W).",
+                "Give at least one RGB image.",
+            )
+        self._check("mask", self.mask, 1)
+        return self
+
+    def _check(self, field_name: str, values: Tensor | None, channels: int) -> None:
+        count, _, height, width = self.images.shape
+        if values is not None and tuple(values.shape) != (count, channels, height, width):
+            raise DataError(
+                f"The {field_name} of '{self.name}' has shape {tuple(values.shape)}; "
+                f"its images want {(count, channels, height, width)}.",
+                f"Give one {field_name} a view, of the size of the images.",
+            )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same observation with its tensors on `device`."""
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -141,11 +178,13 @@ class PosedViews(Views):
     """Photographs with cameras and, where known, per-pixel priors.
 
     Attributes:
-        intrinsics: (V, 3, 3) K in pixels, pixel centres at integer + 0.5.
-        poses: (V, 4, 4) camera to local, OpenCV axes (x right, y down, z forward).
+        intrinsics: (V, 3, 3) K in pixels, pixel centres at integer + 0.5; float64 as read.
+        poses: (V, 4, 4) camera to local, OpenCV axes (x right, y down, z forward); float64 as read.
         depth: (V, 1, H, W) z in local units, 0 = missing, or None.
-        normal: (V, 3, H, W) unit, local, or None.
-        label: (V, 1, H, W) integer instance labels, or None.
+        normal: (V, 3, H, W) unit, local, 0 = missing, or None.
+        label: (V, 1, H, W) integer instance labels, 0 = none, or None.
+        region: takes the unit sphere to the one in local coordinates that holds what is of interest. None: not known.
+        sparse: (N, 3) local points known beforehand (a structure-from-motion cloud, a stereo cloud), or None.
     """
 
     intrinsics: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 3))
@@ -153,11 +192,70 @@ class PosedViews(Views):
     depth: Tensor | None = None
     normal: Tensor | None = None
     label: Tensor | None = None
+    region: Frame | None = None
+    sparse: Tensor | None = None
+
+    def validated(self) -> Self:
+        super().validated()
+        count = len(self.images)
+        for field_name, shape in (("intrinsics", (count, 3, 3)), ("poses", (count, 4, 4))):
+            values = getattr(self, field_name)
+            if tuple(values.shape) != shape or not bool(torch.isfinite(values).all()):
+                raise DataError(
+                    f"The {field_name} of '{self.name}' do not match its {count} images, or are not finite.",
+                    f"Give one finite {shape[1]} x {shape[2]} matrix a view; leave views without a pose out.",
+                )
+        self._check("depth", self.depth, 1)
+        self._check("normal", self.normal, 3)
+        self._check("label", self.label, 1)
+        return self
+
+    def normalized(self, radius: float = 1.0) -> Self:
+        """The same views in the frame whose sphere of a given radius holds the region of interest, as float32.
+
+        Raises:
+            DataError: if no region is known.
+        """
+        if self.region is None:
+            raise DataError(
+                f"Of '{self.name}' it is not known where in space the object is.",
+                "Give data.center=[x,y,z] and data.radius=r, in the units of its cameras.",
+            )
+        # The region may turn axes, so that poses go through it whole.
+        inner = replace(self.region, scale=self.region.scale / radius)
+        poses = self.poses.double().cpu().numpy().copy()
+        poses[:, :3, 3] = inner.to_local(poses[:, :3, 3])
+        poses[:, :3, :3] = inner.rotation.T @ poses[:, :3, :3]
+        changes: dict[str, Any] = {
+            "poses": torch.from_numpy(poses.astype(np.float32)),
+            "intrinsics": self.intrinsics.float(),
+            "frame": self.frame.then(inner),
+            "region": Frame(scale=radius),
+        }
+        if self.depth is not None:
+            changes["depth"] = self.depth / inner.scale
+        if self.normal is not None:
+            turn = torch.from_numpy(inner.rotation).to(self.normal)
+            changes["normal"] = torch.einsum("ji,vjhw->vihw", turn, self.normal)
+        if self.sparse is not None:
+            local = inner.to_local(self.sparse.cpu().numpy())
+            changes["sparse"] = torch.from_numpy(local.astype(np.float32))
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
 class PosedRGBD(PosedViews):
     """Posed photographs whose `depth` was measured and is always there."""
+
+    def validated(self) -> Self:
+        if self.depth is None:
+            raise DataError(f"'{self.name}' has no depth.", "Give one depth image a view.")
+        return super().validated()
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Images or masks as float in [0, 1], whether they are bytes or floats already."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 Observation = Points | Views
@@ -173,9 +271,10 @@ class Occupancies:
 
 @dataclass(frozen=True)
 class Voxels:
-    """Target: `grid` (D, H, W) in {0, 1}, axes x, y, z."""
+    """Target: `grid` (D, H, W) in {0, 1}, axes x, y, z; `frame` takes the cube [-0.5, 0.5]^3 it fills to the world."""
 
     grid: Tensor
+    frame: Frame = field(default_factory=Frame)
 
 
 @dataclass(frozen=True)
@@ -188,9 +287,34 @@ class SurfaceSamples:
 
 @dataclass(frozen=True)
 class Truth:
-    """Target: the true surface in world coordinates, a mesh or a dense cloud."""
+    """Target: what is true of a scene, in world coordinates.
+
+    Attributes:
+        surface: a mesh or a dense cloud.
+        occupancies: world points that are known to be inside or outside, or None.
+        voxels: the true voxels, or None.
+    """
 
     surface: Mesh | Cloud
+    occupancies: Occupancies | None = None
+    voxels: Voxels | None = None
+
+
+@dataclass(frozen=True)
+class ObservedTruth(Truth):
+    """A dense cloud of which only a part of space was measured (DTU's evaluation).
+
+    Attributes:
+        observed: (X, Y, Z) bool, cells of space in which the truth is complete.
+        box: (2, 3) world corners of `observed`.
+        resolution: side of its cells, in world units.
+        plane: (4,) a, b, c, d: points with ax + by + cz + d <= 0 lie below the table and do not count; or None.
+    """
+
+    observed: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), dtype=bool))
+    box: np.ndarray = field(default_factory=lambda: np.zeros((2, 3)))
+    resolution: float = 1.0
+    plane: np.ndarray | None = None
 
 
 Target = Occupancies | Voxels | SurfaceSamples | Truth
@@ -198,12 +322,21 @@ Target = Occupancies | Voxels | SurfaceSamples | Truth
 
 @dataclass(frozen=True)
 class Scene:
-    """One item of a dataset: what was observed, what is true of it (if known), and its number."""
+    """One item of a dataset: what was observed, what is true of it (if known), and its number.
+
+    Attributes:
+        observation: what a method sees.
+        target: what it learns from or is scored by.
+        index: its number in the split.
+        category: its class, for tables.
+        skipped: (name, what was wrong) of damaged items that this one stands for (``data.on_error=skip``).
+    """
 
     observation: Observation
     target: Target | None = None
     index: int = 0
     category: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def first_common(needs: tuple[type, ...], gives: tuple[type, ...]) -> type | None:

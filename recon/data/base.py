@@ -1,44 +1,41 @@
 """The contract every dataset keeps, and what all datasets share.
 
-A dataset is a list of named scenes. Per-scene methods and solvers take them one by one through `scene`; methods
-that train over many scenes take batches through the loaders. Neither side knows the other.
+A dataset is a list of named scenes. Per-scene methods and solvers take them whole and one by one through `load`;
+methods that train over many take batches of `item` through the loaders. Neither side knows the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+import logging
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader
 
-from recon.errors import ConfigError, did_you_mean
-from recon.observations import Observation, OrientedPoints, Points, Scene, Target
+from recon.data.loading import Batch, Draw, EpochSampler, SceneDataset, Split, collate
+from recon.errors import ConfigError, DataError, did_you_mean
+from recon.observations import OrientedPoints, Points, Scene
 
-Split = Literal["train", "val", "test"]
 Scenes = str | list[str] | None
+OnError = Literal["raise", "skip"]
+
+log = logging.getLogger("recon")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A collated batch: tensors of `observation` and `target` have a leading B; `index` is (B,) scene numbers."""
+class Shared(TypedDict, total=False):
+    """Options of every dataset; `ReconDataModule` explains them, conf/data/_shared.yaml gives their defaults."""
 
-    observation: Observation
-    target: Target | None
-    index: Tensor
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch with all its tensors on `device`; Lightning moves batches through this."""
-        return replace(
-            self,
-            observation=_moved(self.observation, device),
-            target=None if self.target is None else _moved(self.target, device),
-            index=self.index.to(device),
-        )
+    scene: Scenes
+    batch_size: int
+    points: int
+    workers: int
+    seed: int
+    on_error: OnError
+    max_skipped: float
 
 
 class ReconDataModule(pl.LightningDataModule):
@@ -46,6 +43,12 @@ class ReconDataModule(pl.LightningDataModule):
 
     Class attributes:
         may_give: observation types that data of this kind can hold, known before any file is read.
+        may_target: targets that methods can be trained towards with these data.
+
+    Attributes:
+        observation: the observation type that is wanted, or None for the first of `gives`.
+        target: the target type that is wanted, or None.
+        skipped: what was wrong with items that were left out, by their names.
 
     Args:
         scene: name of the one scene to use, a list of several, or None for all of them.
@@ -53,35 +56,53 @@ class ReconDataModule(pl.LightningDataModule):
         points: points drawn from a scene for such a batch.
         workers: loader processes.
         seed: of every draw; an item's is (seed, epoch, index).
+        on_error: what a damaged file means: ``raise`` stops, ``skip`` goes on without it, counts it and reports it.
+        max_skipped: share of the items that may be skipped before that, too, is an error.
     """
 
     may_give: ClassVar[tuple[type, ...]] = (OrientedPoints, Points)
+    may_target: ClassVar[tuple[type, ...]] = ()
 
-    def __init__(
-        self,
-        scene: Scenes = None,
-        batch_size: int = 1,
-        points: int = 8000,
-        workers: int = 0,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, **shared: Unpack[Shared]) -> None:
         super().__init__()
+        options: Shared = {**DEFAULTS, **shared}
+        scene = options["scene"]
         self.chosen = [scene] if isinstance(scene, str) else scene
-        self.batch_size, self.points = batch_size, points
-        self.workers, self.seed = workers, seed
+        self.batch_size, self.points = options["batch_size"], options["points"]
+        self.workers, self.seed = options["workers"], options["seed"]
+        self.on_error, self.max_skipped = options["on_error"], options["max_skipped"]
+        self.observation: type | None = None
+        self.target: type | None = None
+        self.skipped: dict[str, str] = {}
 
     @property
     def gives(self) -> tuple[type, ...]:
         """Observation types that these data give; a dataset may have to look at its files to know."""
         return self.may_give
 
+    def use(self, observation: type, target: type | None = None) -> None:
+        """Be told, before anything is loaded, which of `gives` and `may_target` is wanted."""
+        self.observation, self.target = observation, target
+
     def names(self, split: Split = "test") -> Sequence[str]:
-        """Names of all scenes of a split, in order."""
+        """Names of all scenes of a split, in order; fit for names of folders."""
         raise NotImplementedError
 
     def load(self, name: str, split: Split = "test") -> Scene:
-        """One scene, in world coordinates; its target is a `Truth` where the truth is known."""
+        """One whole scene, in world coordinates; its target is a `Truth` where the truth is known."""
         raise NotImplementedError
+
+    def item(self, name: str, split: Split, draw: Draw) -> Scene:
+        """One item of a batch, in local coordinates; those of one batch have the same shapes.
+
+        Here: `points` of the scene, which is normalised to the box of side 1.8.
+        """
+        scene = self.load(name, split)
+        assert isinstance(scene.observation, Points)
+        whole = scene.observation.normalized("box", 1.8)
+        rows = torch.randint(len(whole.points), (self.points,), generator=draw.torch())
+        picked = {f.name: getattr(whole, f.name)[rows] for f in fields(whole) if f.name in ("points", "normals")}
+        return replace(scene, observation=replace(whole, **picked), target=None)
 
     def selected(self, split: Split = "test") -> list[str]:
         """The names to work on: all of them, or those asked for.
@@ -109,6 +130,32 @@ class ReconDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._loader("val")
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Note, in the process that trains, what workers had to skip."""
+        for name, reason in batch.skipped if isinstance(batch, Batch) else ():
+            self.skip(name, reason)
+        return batch
+
+    def skip(self, name: str, reason: str) -> None:
+        """Count a damaged item, and tell of it once.
+
+        Raises:
+            DataError: if there are now more of them than `max_skipped` allows.
+        """
+        if name not in self.skipped:
+            self.skipped[name] = reason
+            log.warning("skipped %s: %s", name, reason)
+            self.check_skipped(len(self.skipped))
+
+    def check_skipped(self, count: int) -> None:
+        """Raise a DataError if `count` damaged items are too many."""
+        total = max(len(self.selected(split)) for split in ("train", "val", "test"))
+        if count > max(self.max_skipped * total, 1 if self.max_skipped else 0):
+            raise DataError(
+                f"{count} items are damaged, of at most {total}; data.max_skipped={self.max_skipped} allows fewer.",
+                f"Mend or remove them, or allow more. The latest: {next(reversed(self.skipped.values()), 'see above')}",
+            )
+
     def _loader(self, split: Split) -> DataLoader[Batch]:
         items = SceneDataset(self, split)
         sampler = EpochSampler(items, self.batch_size, shuffle=split == "train", seed=self.seed, trainer=self.trainer)
@@ -120,80 +167,19 @@ class ReconDataModule(pl.LightningDataModule):
             collate_fn=collate,
             drop_last=split == "train",
             persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
 
 
-class EpochSampler(DistributedSampler[tuple[int, int]]):
-    """Yields (epoch, index), so that an item's draw depends on nothing else: not on workers, not on a restart.
-
-    Processes take turns along one order, so that together their batches are those of one process. A training that
-    was broken off goes on with the rest of its epoch. It is a `DistributedSampler` because any other kind Lightning
-    would wrap in one of its own, which hides the epoch.
-
-    Args:
-        items: what is numbered.
-        batch_size: items a batch, of all processes together.
-        shuffle: a new order and new draws each epoch, for training; else all epochs are the first.
-        seed: of the orders.
-        trainer: tells of the processes and of the batches done; None where there is but one process.
-    """
-
-    def __init__(
-        self, items: SceneDataset, batch_size: int, shuffle: bool, seed: int, trainer: pl.Trainer | None = None
-    ) -> None:
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        super().__init__(items, world, rank, shuffle, seed, drop_last=shuffle and len(items) >= world)
-        self.batch = max(1, min(batch_size, len(items)) // world)
-        self.trainer = trainer
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        done = 0
-        if self.shuffle and self.trainer is not None:
-            batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-            self.epoch, done = divmod(batches, len(self) // self.batch)
-        rows = list(super().__iter__())[done * self.batch :]
-        return iter([(self.epoch if self.shuffle else 0, row) for row in rows])  # type: ignore[misc] # torch: (int, int)
-
-
-class SceneDataset(Dataset[Scene]):
-    """Scenes of a split as items of a fixed number of points, normalised to the box of side 1.8."""
-
-    def __init__(self, module: ReconDataModule, split: Split) -> None:
-        self.module, self.split, self.names = module, split, module.selected(split)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, key: tuple[int, int]) -> Scene:
-        epoch, index = key
-        scene = self.module.load(self.names[index], self.split)
-        assert isinstance(scene.observation, Points)
-        whole = scene.observation.normalized("box", 1.8)
-        mixed = (self.module.seed * 1_000_003 + epoch) * 1_000_003 + index
-        draw = torch.Generator().manual_seed(mixed & (2**63 - 1))
-        rows = torch.randint(len(whole.points), (self.module.points,), generator=draw)
-        picked = {f.name: getattr(whole, f.name)[rows] for f in fields(whole) if f.name in ("points", "normals")}
-        return replace(scene, observation=replace(whole, **picked), index=index)
-
-
-def collate(scenes: Sequence[Scene]) -> Batch:
-    """Stack the tensors of scenes that have the same shapes."""
-    return Batch(
-        _stacked([s.observation for s in scenes]),
-        _stacked([s.target for s in scenes]) if scenes[0].target is not None else None,
-        torch.tensor([s.index for s in scenes]),
-    )
-
-
-def _stacked(items: Sequence[Any]) -> Any:
-    first = items[0]
-    tensors = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
-    return replace(first, **{n: torch.stack([getattr(i, n) for i in items]) for n in tensors})
-
-
-def _moved(item: Any, device: torch.device | str) -> Any:
-    tensors = {f.name: getattr(item, f.name) for f in fields(item)}
-    return replace(item, **{name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)})
+DEFAULTS: Shared = {
+    "scene": None,
+    "batch_size": 1,
+    "points": 8000,
+    "workers": 0,
+    "seed": 0,
+    "on_error": "raise",
+    "max_skipped": 0.01,
+}
 
 
 def folder(path: str | Path, what: str, make: str) -> Path:

@@ -6,9 +6,10 @@ import glob
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
-from recon.data.base import Scenes, Split
+from recon.data.base import Shared
+from recon.data.loading import Split
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, DataError
 from recon.io.meshes import READERS, read_geometry
@@ -30,11 +31,7 @@ class Own(Scans):
             error, or ``drop`` them. Those of .pcd files mean "nothing measured" and are always dropped.
         use_normals: use the normals of files that have them.
         samples: points drawn on a mesh that was given where points are needed.
-        scene: as all datasets.
-        batch_size: as all datasets.
-        points: as all datasets.
-        workers: as all datasets.
-        seed: as all datasets.
+        shared: see `ReconDataModule`.
     """
 
     def __init__(
@@ -44,13 +41,9 @@ class Own(Scans):
         on_bad_points: Literal["raise", "drop"] = "raise",
         use_normals: bool = True,
         samples: int = 100_000,
-        scene: Scenes = None,
-        batch_size: int = 1,
-        points: int = 8000,
-        workers: int = 0,
-        seed: int = 0,
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(scene, batch_size, points, workers, seed)
+        super().__init__(**shared)
         if input is None:
             raise ConfigError("data=own: no input was given.", "Add input=FILE (or a folder, a glob, or @list.txt).")
         self.files = _named(find(str(input)))

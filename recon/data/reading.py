@@ -6,7 +6,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from recon.data.base import ReconDataModule, Split
+from recon.data.base import ReconDataModule
+from recon.data.loading import Split
 from recon.geometry.sampling import sample_surface
 from recon.io.meshes import OnBad, read_geometry
 from recon.io.types import Mesh

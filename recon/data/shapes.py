@@ -5,11 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
-from recon.data.base import ReconDataModule, Scenes, Split
+from recon.data.base import ReconDataModule, Shared
 from recon.data.fields import Field, gradient
+from recon.data.loading import Split
 from recon.data.solids import NAMED, exists, solid, solid_mesh
 from recon.errors import ConfigError, did_you_mean
 from recon.geometry.sampling import sample_surface
@@ -38,15 +40,11 @@ class Shapes(ReconDataModule):
         uneven: 0 for even density; else it varies by a factor of exp(2 * uneven) across the shape.
         missing: share of the surface that the scan has not seen, on one side.
         resolution: cells along the cube in which shapes without an exact mesh are marched.
-        batch_size: as all datasets.
-        points: as all datasets.
-        workers: as all datasets.
-        seed: as all datasets.
+        shared: see `ReconDataModule`.
     """
 
     def __init__(
         self,
-        scene: Scenes = None,
         train_scenes: int = 64,
         val_scenes: int = 8,
         test_scenes: int = 15,
@@ -58,12 +56,9 @@ class Shapes(ReconDataModule):
         uneven: float = 0.0,
         missing: float = 0.0,
         resolution: int = 128,
-        batch_size: int = 8,
-        points: int = 3000,
-        workers: int = 0,
-        seed: int = 0,
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(scene, batch_size, points, workers, seed)
+        super().__init__(**shared)
         for name, value in (("outliers", outliers), ("missing", missing)):
             if not 0 <= value < 1:
                 raise ConfigError(f"data.{name}={value}: this is a share.", "Give a number from 0 up to, not with, 1.")

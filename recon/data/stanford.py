@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
-from recon.data.base import Scenes, Split
+from recon.data.base import Shared
+from recon.data.loading import Split
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, did_you_mean
 from recon.io.download import Source, fetch
@@ -91,10 +93,7 @@ class Stanford(Scans):
         use_normals: use the normals of files that have them.
         samples: points drawn on what is published as a mesh.
         scene: one of `SCANS`; null means all that are there.
-        batch_size: as all datasets.
-        points: as all datasets.
-        workers: as all datasets.
-        seed: as all datasets.
+        shared: see `ReconDataModule`.
     """
 
     def __init__(
@@ -103,13 +102,9 @@ class Stanford(Scans):
         download: bool = False,
         use_normals: bool = True,
         samples: int = 100_000,
-        scene: Scenes = None,
-        batch_size: int = 1,
-        points: int = 8000,
-        workers: int = 0,
-        seed: int = 0,
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(scene, batch_size, points, workers, seed)
+        super().__init__(**shared)
         self.path, self.download = Path(path).expanduser(), download
         self.use_normals, self.samples = use_normals, samples
 

@@ -30,6 +30,7 @@ class Method(pl.LightningModule):
         monitor: the logged value that picks the best checkpoint, and ``"min"`` or ``"max"``.
         per_scene: one fit a scene; `attach` gives the scene before the fit.
         fit_free: `reconstruct` solves; there is nothing to train.
+        learns: the target type it is trained towards, or None if observations are enough.
 
     Attributes:
         observation: the scene a per-scene method is fitted to, normalised.
@@ -41,6 +42,7 @@ class Method(pl.LightningModule):
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
     per_scene: ClassVar[bool] = False
     fit_free: ClassVar[bool] = False
+    learns: ClassVar[type | None] = None
 
     observation: Observation | None = None
     steps: int | None = None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from recon.data.base import ReconDataModule
     from recon.methods.base import Method
 
+TARGETS = {"Occupancies": "occupancies", "Voxels": "voxels", "SurfaceSamples": "samples of the surface"}
+
 
 def build(node: DictConfig | None, group: str) -> Any:
     """The object that a group's config describes, its values checked against the target's signature.
@@ -66,10 +68,10 @@ def build_mesh_options(cfg: DictConfig) -> MeshOptions:
 
 
 def match(method: Method, data: ReconDataModule, cfg: DictConfig) -> type:
-    """The observation type that both know, before any work is done.
+    """The observation type that both know, before any work is done; the dataset is told of it.
 
     Raises:
-        ConfigError: if the dataset gives nothing that the method can use.
+        ConfigError: if the dataset gives nothing that the method can use, or learn from where it is to be trained.
     """
     common = first_common(method.needs, data.gives)
     if common is None:
@@ -79,6 +81,14 @@ def match(method: Method, data: ReconDataModule, cfg: DictConfig) -> type:
             f"{names['method']} needs {wanted}; {names['data']} gives {given}.",
             f"Data that gives {wanted}: {', '.join(_datasets_with(method.needs))}.",
         )
+    learns = method.learns if cfg.task.name == "train" else None
+    if learns is not None and learns not in data.may_target:
+        names = _choices()
+        raise ConfigError(
+            f"{names['method']} learns from {TARGETS[learns.__name__]}; {names['data']} has none.",
+            f"Data that has them: {', '.join(_datasets_with(method.needs, learns))}.",
+        )
+    data.use(common, method.learns)
     return common
 
 
@@ -128,11 +138,12 @@ def _spelled(types: tuple[type, ...]) -> str:
     return " or ".join(words[t.__name__] for t in types)
 
 
-def _datasets_with(needs: tuple[type, ...]) -> list[str]:
-    """Names of the dataset files whose class may give one of the needed types."""
+def _datasets_with(needs: tuple[type, ...], learns: type | None = None) -> list[str]:
+    """Names of the dataset files whose class may give one of the needed types, and what is to be learnt from."""
     names = []
     for name in choices("data"):
         node = OmegaConf.create(OmegaConf.load(conf_folder() / "data" / f"{name}.yaml"))
-        if first_common(needs, get_object(str(OmegaConf.select(node, "_target_"))).may_give):
+        data = get_object(str(OmegaConf.select(node, "_target_")))
+        if first_common(needs, data.may_give) and (learns is None or learns in data.may_target):
             names.append(name)
     return names

@@ -14,8 +14,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DistributedSampler
 
 from recon.data.base import ReconDataModule
+from recon.data.loading import Draw
 from recon.data.shapes import Shapes
-from recon.errors import ConfigError
+from recon.errors import ConfigError, DataError
+from recon.observations import Points, Scene
 from recon.tasks.build import build
 
 
@@ -23,8 +25,8 @@ def data(**changes: Any) -> ReconDataModule:
     return Shapes(**{"train_scenes": 7, "val_scenes": 3, "samples": 200, "points": 32, "resolution": 16, **changes})
 
 
-def batches_of(rank: int, world: int, split: str = "train", done: int = 0) -> list[list[tuple[int, int]]]:
-    """The (epoch, index) pairs of every batch that a process gets after it has done some."""
+def batches_of(rank: int, world: int, split: str = "train", done: int = 0) -> list[list[tuple[int, int, int]]]:
+    """The (epoch, index, batch) of every item of every batch that a process gets after it has done some."""
     module = data(batch_size=4)
     progress = SimpleNamespace(total=SimpleNamespace(ready=done))
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
@@ -39,10 +41,10 @@ def test_two_processes_share_the_batches_of_one() -> None:
         alone, first, second = (batches_of(r, w, done=epoch) for r, w in ((0, 1), (0, 2), (1, 2)))
         assert [len(b) for b in alone] == [4]
         assert [sorted(a + b) for a, b in zip(first, second, strict=True)] == [sorted(b) for b in alone]
-        assert {e for batch in alone for e, _ in batch} == {epoch}
-    assert [i for _, i in batches_of(0, 1, done=0)[0]] != [i for _, i in batches_of(0, 1, done=3)[0]]
+        assert {e for batch in alone for e, _, _ in batch} == {epoch}
+    assert [i for _, i, _ in batches_of(0, 1, done=0)[0]] != [i for _, i, _ in batches_of(0, 1, done=3)[0]]
     seen = {item for rank in (0, 1) for batch in batches_of(rank, 2, "val", done=5) for item in batch}
-    assert seen == {(0, 0), (0, 1), (0, 2)}
+    assert {(e, i) for e, i, _ in seen} == {(0, 0), (0, 1), (0, 2)}
 
 
 class Watcher(pl.LightningModule):
@@ -118,3 +120,51 @@ def test_one_scene_several_or_all() -> None:
 def test_a_list_of_scenes_is_a_value_of_the_command_line() -> None:
     node = OmegaConf.create({"_target_": "recon.data.shapes.Shapes", "scene": ["torus", "knot"]})
     assert build(node, "data").selected() == ["torus", "knot"]
+
+
+class Damaged(ReconDataModule):
+    """Ten scenes, some of which cannot be read."""
+
+    def __init__(self, damaged: tuple[str, ...], **shared: Any) -> None:
+        super().__init__(**shared)
+        self.damaged = damaged
+
+    def names(self, split: str = "test") -> list[str]:
+        return [f"s{i}" for i in range(10)]
+
+    def item(self, name: str, split: str, draw: Draw) -> Scene:
+        if name in self.damaged:
+            raise DataError(f"'{name}.npz': field 'points' is missing.")
+        return Scene(Points(torch.full((2, 3), float(name[1:])), name=name))
+
+
+def read_all(module: ReconDataModule) -> list[list[int]]:
+    return [module.on_before_batch_transfer(b, 0).index.tolist() for b in module.val_dataloader()]
+
+
+def test_a_damaged_item_is_an_error_that_names_it() -> None:
+    with pytest.raises(DataError, match=r"s3\.npz.*points"):
+        read_all(Damaged(("s3",), batch_size=2))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_skipped_items_are_counted_and_others_stand_for_them(workers: int) -> None:
+    module = Damaged(("s3", "s4"), batch_size=5, on_error="skip", max_skipped=0.2, workers=workers)
+    assert read_all(module) == [[0, 1, 2, 5, 5], [5, 6, 7, 8, 9]]
+    assert set(module.skipped) == {"s3", "s4"}
+    assert "points" in module.skipped["s3"]
+
+
+def test_more_damaged_items_than_allowed_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"3 items are damaged.*max_skipped=0\.2"):
+        read_all(Damaged(("s1", "s4", "s8"), on_error="skip", max_skipped=0.2))
+    with pytest.raises(DataError, match="damaged"):
+        read_all(Damaged(tuple(f"s{i}" for i in range(10)), on_error="skip"))
+
+
+def test_items_of_a_batch_share_draws_and_have_their_own() -> None:
+    a, b = Draw(1, 2, 3, 4), Draw(1, 2, 5, 4)
+    assert a.batch_rng().integers(10**9) == b.batch_rng().integers(10**9)
+    assert a.rng().integers(10**9) != b.rng().integers(10**9)
+    assert Draw(1, 2, 3, 5).batch_rng().integers(10**9) != a.batch_rng().integers(10**9)
+    assert torch.rand(1, generator=a.torch()) == torch.rand(1, generator=Draw(1, 2, 3, 9).torch())

@@ -112,7 +112,7 @@ def test_impossible_values_are_named(option):
 def test_loader_batches_of_points():
     data = Shapes(train_scenes=4, samples=200, points=64, batch_size=2, resolution=32)
     items = data.train_dataloader().dataset
-    first, again, later = (items[key].observation.points for key in ((0, 1), (0, 1), (1, 1)))
+    first, again, later = (items[key].observation.points for key in ((0, 1, 0), (0, 1, 0), (1, 1, 0)))
     assert first.shape == (64, 3)
     np.testing.assert_array_equal(first, again)
     assert np.abs((first - later).numpy()).max() > 0
