@@ -10,8 +10,6 @@ programs write cameras is in `recon.geometry.conventions`.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from recon.errors import DataError
 from recon.geometry.frames import Frame
@@ -49,7 +47,7 @@ def decompose(projection: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pose[..., :3, :3] = np.swapaxes(rotation, -1, -2)
     pose[..., :3, 3] = -np.linalg.solve(p[..., :3], p[..., 3:])[..., 0]
     pose[..., 3, 3] = 1.0
-    return k / k[..., 2:, 2:], pose
+    return np.triu(k / k[..., 2:, 2:]), pose
 
 
 def compose(intrinsics: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -133,16 +131,6 @@ def rays(pixels: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> tuple[
     directions = directions_of(pixels, intrinsics) @ np.swapaxes(pose[..., :3, :3], -1, -2)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     return np.broadcast_to(pose[..., None, :3, 3], directions.shape), directions
-
-
-def torch_rays(pixels: Tensor, intrinsics: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-    """As `rays`, for tensors on any device; gradients flow to K and pose."""
-    k = intrinsics[..., None, :, :]
-    y = (pixels[..., 1] - k[..., 1, 2]) / k[..., 1, 1]
-    x = (pixels[..., 0] - k[..., 0, 2] - k[..., 0, 1] * y) / k[..., 0, 0]
-    directions = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ pose[..., :3, :3].transpose(-1, -2)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
-    return pose[..., None, :3, 3].expand_as(directions), directions
 
 
 def resized(intrinsics: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
