@@ -165,7 +165,8 @@ class Factory:
         """
         items = _checked(self.items())
         with records.claimed(self.path, self.options()) as book:
-            done = {i.name: made for i in items if (made := book.read(i, self.path)) is not None}
+            found = {i.name: book.read(i, self.path) for i in items}
+            done = {name: record for name, record in found.items() if record is not None}
             todo = [i for i in items if i.name not in done]
             rejected: dict[str, Rejected] = {}
             with progress(len(items), "prepare") as meter:

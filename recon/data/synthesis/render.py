@@ -5,6 +5,7 @@ World units and axes are the mesh's; cameras are OpenCV's (x right, y down, z fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,8 +72,7 @@ class Renderer:
         """Colour (H, W, 3) and coverage (H, W), both uint8, by `supersample`^2 rays a pixel; see `render`."""
         height, width = size
         many = supersample * supersample
-        alpha = np.zeros((height * width,), dtype=np.float32)
-        color = np.zeros((height * width, 3), dtype=np.float32)
+        alpha, color = np.zeros(height * width), np.zeros((height * width, 3))
         if not self.empty:
             directions = pixel_rays(K, size, supersample) @ np.asarray(c2w, dtype=np.float32)[:3, :3].T
             eye = ((np.asarray(c2w, dtype=np.float64)[:3, 3] - self.centre) / self.scale).astype(np.float32)
@@ -81,7 +81,7 @@ class Renderer:
             found = self.scene.run(origins, directions, query="INTERSECT", output=1)
             seen = np.flatnonzero(found["primID"] >= 0)
             pixel = seen // many
-            alpha = np.bincount(pixel, minlength=height * width).astype(np.float32) / many
+            alpha = np.bincount(pixel, minlength=height * width) / many
             hit = {key: found[key][seen] for key in ("primID", "u", "v", "tfar")}
             shade = self._shade(eye, directions[seen], hit, c2w, lights)
             for channel in range(3):
@@ -160,7 +160,7 @@ def pixel_rays(
     return np.ascontiguousarray(rays / np.linalg.norm(rays, axis=1, keepdims=True), dtype=dtype)
 
 
-def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray = np.array([0.0, 1.0, 0.0])) -> np.ndarray:
+def look_at(eye: np.ndarray, target: np.ndarray, up: Sequence[float] = (0.0, 1.0, 0.0)) -> np.ndarray:
     """(4, 4) float64 camera-to-world pose at `eye` that looks at `target`, OpenCV axes; `up` points up in the picture.
 
     Looking along `up` itself, the picture's up is any direction across it.
@@ -169,7 +169,7 @@ def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray = np.array([0.0,
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, up)
     if np.linalg.norm(right) < 1e-9:
-        right = np.cross(forward, np.roll(up, 1))
+        right = np.cross(forward, np.roll(np.asarray(up), 1))
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)

@@ -1,8 +1,7 @@
-"""The light on a surface: colours of materials and textures, normals smooth up to a crease, Blinn-Phong with shadows."""
+"""The light on a surface: colours of materials and textures, normals smooth up to a crease, highlights, shadows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +13,7 @@ from recon.io.parsing import merge_equal
 from recon.io.types import Mesh
 
 CREASE = np.cos(np.deg2rad(40.0))  # a sharper edge keeps its face normals
+MAX_VALENCE = 64
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Lights:
     """
 
     lights: tuple[Light, ...]
-    ambient: float = 0.35
+    ambient: float = 0.4
     specular: float = 0.1
     shininess: float = 24.0
     shadows: bool = False
@@ -55,8 +55,8 @@ class Lights:
 # A key light from the upper left, a weak one from the lower right, both fixed to the camera.
 STUDIO = Lights(
     (
-        Light((-0.5, -0.8, -0.75), (0.62, 0.62, 0.6), frame="camera"),
-        Light((0.8, 0.2, -0.6), (0.2, 0.2, 0.22), frame="camera"),
+        Light((-0.5, -0.8, -0.75), (0.68, 0.68, 0.66), frame="camera"),
+        Light((0.8, 0.2, -0.6), (0.25, 0.25, 0.27), frame="camera"),
     )
 )
 
@@ -66,7 +66,8 @@ class Scene(Protocol):
 
     centre: np.ndarray
     scale: float
-    shadowed: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+    def shadowed(self, place: np.ndarray, toward: np.ndarray, distance: np.ndarray) -> np.ndarray: ...
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -78,24 +79,38 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def corner_normals(mesh: Mesh, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(F, 3) face normals and (F, 3, 3) normals at the corners, float32.
 
-    A corner has the mesh's own vertex normal, or the mean over the faces of its position; where that leans away from
-    the face by more than the crease angle, or `flat` is asked for, it has the face's.
+    A corner has the mesh's own vertex normal, if that leans from the face by less than the crease angle; where the
+    mesh has none, the mean over those faces of its vertex that do. With `flat`, all corners have the face's.
     """
-    faces = np.asarray(mesh.faces, dtype=np.int64)
     normals, areas = face_normals_and_areas(mesh)
     corners = np.repeat(normals[:, None], 3, axis=1)
-    if not flat and len(faces):
-        if mesh.normals is not None:
-            smooth = mesh.normals[faces]
-        else:
-            _, place = merge_equal(mesh.vertices)  # seams of textures do not part a surface
-            weights = (normals * areas[:, None]).repeat(3, axis=0)
-            which = place[faces].ravel()
-            total = np.stack([np.bincount(which, weights[:, k], place.max() + 1) for k in range(3)], axis=1)
-            smooth = unit(total)[place[faces]]
-        near = np.einsum("fkd,fd->fk", smooth, normals) > CREASE
-        corners[near] = smooth[near]
+    if flat or not len(mesh.faces):
+        return normals.astype(np.float32), corners.astype(np.float32)
+    if mesh.normals is not None:
+        given = mesh.normals[mesh.faces]
+        near = np.einsum("fkd,fd->fk", given, normals) > CREASE
+        corners[near] = given[near]
+    else:
+        corners = _smoothed(mesh, normals, areas)
     return normals.astype(np.float32), corners.astype(np.float32)
+
+
+def _smoothed(mesh: Mesh, normals: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """(F, 3, 3): at each corner the mean, by area, of the face normals about its place on this side of any crease."""
+    _, place = merge_equal(mesh.vertices)  # seams of textures do not part a surface
+    vertex = place[mesh.faces].ravel()
+    order = np.argsort(vertex, kind="stable")
+    counts = np.bincount(vertex)
+    # All pairs of corners at one vertex, but for the hubs of huge fans, whose pairs would fill the memory.
+    sizes = np.where(counts[vertex[order]] > MAX_VALENCE, 1, counts[vertex[order]])
+    first = np.repeat(order, sizes)
+    begin = np.where(sizes > 1, (np.cumsum(counts) - counts)[vertex[order]], np.arange(len(order)))
+    step = np.arange(len(first)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    second = order[np.repeat(begin, sizes) + step]
+    here, there = normals[first // 3], normals[second // 3]
+    weight = np.where(np.einsum("nd,nd->n", here, there) > CREASE, areas[second // 3], 0.0)
+    total = [np.bincount(first, weight * there[:, k], len(vertex)) for k in range(3)]
+    return unit(np.stack(total, axis=1)).reshape(-1, 3, 3)
 
 
 def base_colors(mesh: Textured, face: np.ndarray, share: np.ndarray) -> np.ndarray:

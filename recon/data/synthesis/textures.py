@@ -140,7 +140,7 @@ def _with_materials(path: Path) -> Textured | None:
         return None
 
 
-class InFolder(FilePathResolver):  # type: ignore[misc] # trimesh is untyped
+class InFolder(FilePathResolver):
     """Reads what a mesh refers to, if it lies in the mesh's folder or below."""
 
     def __init__(self, source: Path) -> None:
@@ -168,7 +168,7 @@ def _part(scene: Any, node: str) -> Textured | None:
     if np.linalg.det(matrix[:3, :3]) < 0:
         faces = faces[:, ::-1].copy()
     vertices = trimesh.transform_points(shape.vertices, matrix)
-    visual = shape.visual
+    visual: Any = shape.visual
     if visual.kind == "texture":
         material = _material(visual.material)
         uv = None if visual.uv is None or material.image is None else np.asarray(visual.uv, np.float32)[faces]
