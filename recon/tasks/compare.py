@@ -43,11 +43,13 @@ def _one(
     _free_memory()
     home = RunFolder(folder.path / method, folder.verb, folder.overrides)
     try:
-        (result,) = process(config, home, data, [name])
+        results = process(config, home, data, [name])
     except ReconError as error:
         log.warning("%s on %s: %s", method, name, error.what)
-        return {"method": method, **failed(name, error)}, None
-    return {"method": method, **result.row}, result
+        return {"method": method, **failed(name, error.what)}, None
+    if not results:
+        return {"method": method, **failed(name, data.skipped[name])}, None
+    return {"method": method, **results[0].row}, results[0]
 
 
 def _checked(cfg: DictConfig) -> list[str]:

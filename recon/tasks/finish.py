@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from recon.metrics.table import ResultTable
 from recon.report.tables import Column, Table
 from recon.tasks.folder import RunFolder
 from recon.tasks.pages import comparison_page, run_page
-from recon.tasks.scenes import Result
+from recon.tasks.scenes import Result, failed
 from recon.tasks.start import console, show
 
 Row = dict[str, Any]
@@ -35,7 +35,13 @@ LEGEND = (
 )
 
 
-def finish(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], places: Sequence[Path] = ()) -> None:
+def finish(
+    cfg: DictConfig,
+    folder: RunFolder,
+    results: Sequence[Result],
+    places: Sequence[Path] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> None:
     """Write and show the metrics of some scenes, write the report, and say where the meshes are.
 
     Args:
@@ -43,14 +49,16 @@ def finish(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], places
         folder: of the run.
         results: what came of the scenes.
         places: where their meshes were written besides the run folder, if they were.
+        skipped: scenes that could not be read, and why; they count as missing.
     """
-    rows = [result.row for result in results]
+    lost = [failed(name, reason) for name, reason in (skipped or {}).items()]
+    rows = [*(result.row for result in results), *lost]
     write_rows(folder, rows)
     show_rows(rows, "")
     for place in places or [result.file for result in results]:
         console().print(f"mesh     {place}")
     if cfg.report:
-        console().print(f"report   {write_report(cfg, folder, results)}")
+        console().print(f"report   {write_report(cfg, folder, results, skipped=skipped)}")
     console().print(f"run      {folder.path}")
 
 
@@ -126,8 +134,15 @@ def finish_comparison(
     console().print(f"tables   {folder.path}/comparison.md, comparison.csv, {page.name}")
 
 
-def write_report(cfg: DictConfig, folder: RunFolder, results: Sequence[Result], histories: Sequence[Path] = ()) -> Path:
+def write_report(
+    cfg: DictConfig,
+    folder: RunFolder,
+    results: Sequence[Result],
+    histories: Sequence[Path] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> Path:
     """The report.html of a run."""
     rows = [result.row for result in results]
     table = Table(rows, columns(rows), caption=LEGEND) if rows else None
-    return run_page(cfg, folder, results, table, [*histories, *(r.history for r in results if r.history)])
+    curves = [*histories, *(r.history for r in results if r.history)]
+    return run_page(cfg, folder, results, table, curves, skipped or {})

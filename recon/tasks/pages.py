@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +26,14 @@ SHOWN_SCENES = 8  # a page with hundreds of meshes opens nowhere
 
 
 def run_page(
-    cfg: DictConfig, folder: RunFolder, results: Sequence[Result], table: Table | None, histories: Sequence[Path]
+    cfg: DictConfig,
+    folder: RunFolder,
+    results: Sequence[Result],
+    table: Table | None,
+    histories: Sequence[Path],
+    skipped: Mapping[str, str],
 ) -> Path:
-    """Write report.html: metrics, curves, previews, a 3D view, and the command that repeats the run."""
+    """Write report.html: metrics, curves, previews, a 3D view, what was skipped, and how to repeat the run."""
     sections = [table_section("Metrics", table)] if table is not None else []
     for result in results[:SHOWN_SCENES]:
         sections += scene_sections(result)
@@ -42,7 +47,7 @@ def run_page(
         sections=sections,
         subtitle=f"{folder.verb}, {folder.path.name}",
         facts=facts(results),
-        warnings=[f"{r.scene.observation.name}: {w}" for r in results for w in r.warnings] + _left_out(results),
+        warnings=_warnings(results, skipped),
     )
     return report.write(folder.path / "report.html")
 
@@ -111,6 +116,12 @@ def comparison_page(cfg: DictConfig, folder: RunFolder, table: Table, results: d
         warnings=[f"{m} on {s}: {w}" for (m, s), r in results.items() for w in r.warnings],
     )
     return report.write(folder.path / "comparison.html")
+
+
+def _warnings(results: Sequence[Result], skipped: Mapping[str, str]) -> list[str]:
+    said = [f"{r.scene.observation.name}: {w}" for r in results for w in r.warnings] + _left_out(results)
+    counted = [f"{len(skipped)} damaged item(s) left out (data.on_error=skip)."] if skipped else []
+    return [*said, *counted, *(f"skipped {name}: {reason}" for name, reason in skipped.items())]
 
 
 def _left_out(results: Sequence[Result]) -> list[str]:

@@ -24,9 +24,10 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     names = data.selected("test")
     places = _places(cfg.output, names)
     results = process(cfg, folder, data, names)
+    places = [place for name, place in zip(names, places, strict=False) if name not in data.skipped]
     for place, result in zip(places, results, strict=False):
         write_mesh(place, result.extraction.mesh)
-    finish(cfg, folder, results, places)
+    finish(cfg, folder, results, places, data.skipped)
 
 
 def _places(output: str | None, names: Sequence[str]) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recon.data.base import ReconDataModule
-from recon.errors import CheckpointError, ReconError
+from recon.errors import CheckpointError, DataError
 from recon.geometry.surface import Extraction, Surface
 from recon.io.meshes import write_mesh
 from recon.methods.base import Method, SceneMethod
@@ -66,9 +67,26 @@ def scene_folder(folder: RunFolder, scene: Scene) -> Path:
 
 
 def process(cfg: DictConfig, folder: RunFolder, data: ReconDataModule, names: list[str]) -> list[Result]:
-    """Reconstruct and score the scenes of a dataset, one by one."""
+    """Reconstruct and score the scenes of a dataset, one by one; what was skipped, `data.skipped` tells."""
     shared = None if _one_each(cfg) else trained(cfg, folder)
-    return [reconstruct_scene(cfg, folder, data.load(name), shared) for name in names]
+    return [reconstruct_scene(cfg, folder, scene, shared) for scene in loaded(data, names)]
+
+
+def loaded(data: ReconDataModule, names: Sequence[str]) -> Iterator[Scene]:
+    """The scenes one after another, less the damaged ones where ``data.on_error=skip``.
+
+    Raises:
+        DataError: if a scene is damaged and that was not asked for, or if too many are.
+    """
+    for name in names:
+        try:
+            scene = data.load(name)
+        except DataError as error:
+            if data.on_error == "raise":
+                raise
+            data.skip(name, error.what)
+        else:
+            yield scene
 
 
 def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: Method | None) -> Result:
@@ -174,6 +192,6 @@ def _one_each(cfg: DictConfig) -> bool:
     return method.per_scene or method.fit_free
 
 
-def failed(name: str, error: ReconError) -> dict[str, Any]:
+def failed(name: str, reason: str) -> dict[str, Any]:
     """The row of a scene that gave no mesh: it counts, and says why."""
-    return {"scene": name, "status": "missing", "error": error.what}
+    return {"scene": name, "status": "missing", "error": reason}

@@ -13,4 +13,5 @@ from recon.tasks.start import begin
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Score a run (or a method that solves) on the test scenes of its data."""
     data = begin(cfg, folder)
-    finish(cfg, folder, process(cfg, folder, data, data.selected("test")))
+    results = process(cfg, folder, data, data.selected("test"))
+    finish(cfg, folder, results, skipped=data.skipped)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from omegaconf import DictConfig
 
+from recon.data.base import ReconDataModule
 from recon.tasks import build
 from recon.tasks.finish import write_report
 from recon.tasks.fit import BEST, LAST, fit
 from recon.tasks.folder import RunFolder, is_first_process
-from recon.tasks.scenes import fit_scene, scene_folder
+from recon.tasks.scenes import fit_scene, loaded, scene_folder
 from recon.tasks.start import begin, console
 
 
@@ -18,11 +20,11 @@ def run(cfg: DictConfig, folder: RunFolder) -> float | None:
     if not build.build_method(cfg).per_scene:
         method = build.build_method(cfg)
         fit(cfg, method, data, folder.path)
+        gather(data)
         homes, value = [folder.path], _monitored(method)
     else:
         values, homes = [], []
-        for name in data.selected("test"):
-            scene = data.load(name)
+        for scene in loaded(data, data.selected("test")):
             values.append(_monitored(fit_scene(cfg, folder, scene)))
             homes.append(scene_folder(folder, scene))
         known = [v for v in values if v is not None]
@@ -32,9 +34,18 @@ def run(cfg: DictConfig, folder: RunFolder) -> float | None:
             kept = [n for n in (BEST, LAST) if (home / "checkpoints" / n).is_file()]
             console().print(f"checkpoints  {home / 'checkpoints'}: {', '.join(kept)}")
         if cfg.report:
-            write_report(cfg, folder, [], homes)
+            write_report(cfg, folder, [], homes, data.skipped)
         console().print(f"next         recon reconstruct run={folder.path}")
     return value
+
+
+def gather(data: ReconDataModule) -> None:
+    """Let every process know what any of them skipped."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        everyone: list[dict[str, str]] = [{} for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(everyone, data.skipped)
+        for skipped in everyone:
+            data.skipped |= skipped
 
 
 def _monitored(method: object) -> float | None:
