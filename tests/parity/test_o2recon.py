@@ -28,6 +28,8 @@ from recon.geometry.cameras import (
     resized,
 )
 from recon.geometry.frames import Frame
+from recon.io.scannet import instance_vertices, read_aggregation, read_segments
+from recon.io.sens import read_sens
 from recon.rendering.rays import sphere_span
 
 ROOT = Path(os.environ.get("RECON_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity") / "o2recon"
@@ -155,3 +157,35 @@ def test_depth_to_points(path):
     points = backproject(depth, recentred(data["fuse_K"][:3, :3]), pose)
     np.testing.assert_allclose(points, data["fuse_points"][known], atol=2e-6)
     np.testing.assert_allclose(data["fuse_points"][~known], np.tile(pose[:3, 3], ((~known).sum(), 1)), atol=2e-6)
+
+
+# --- recordings and annotations ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=f"{p.parent.name}/{p.stem}") for p in sorted(ROOT.rglob("*.sens"))]
+)
+def test_recording(path):
+    """Matrices in the file's order, poses (one of them lost) and depths; the colour images decode to their size."""
+    data, sens = np.load(path.with_name(f"{path.stem}_sens_expected.npz")), read_sens(path)
+    matrices = (sens.color_intrinsic, sens.color_extrinsic, sens.depth_intrinsic, sens.depth_extrinsic)
+    np.testing.assert_array_equal(np.stack(matrices), data["mats"])
+    assert len(sens) == sum(key.startswith("pose") for key in data.files)
+    for frame in range(len(sens)):
+        np.testing.assert_array_equal(sens.poses[frame], data[f"pose{frame}"])
+        np.testing.assert_array_equal(sens.depth_counts(frame), data[f"depth{frame}"])
+        np.testing.assert_allclose(sens.depth(frame), data[f"depth{frame}"] / sens.depth_shift, rtol=1e-6)
+        assert sens.color(frame).shape == (*sens.color_size, 3)
+
+
+@pytest.mark.parametrize("path", _files("gt_segment*.npz", "vertices", "aggregation_json", "segs_json"))
+def test_vertices_of_objects(path, tmp_path):
+    data = np.load(path)
+    (tmp_path / "aggregation.json").write_text(str(data["aggregation_json"]))
+    (tmp_path / "segs.json").write_text(str(data["segs_json"]))
+    groups = read_aggregation(tmp_path / "aggregation.json")
+    found = instance_vertices(groups, read_segments(tmp_path / "segs.json"))
+    keys = [key for key in data.files if key.startswith("obj_")]
+    assert {f"obj_{number}" for number in found} == set(keys)
+    for key in keys:
+        np.testing.assert_array_equal(data["vertices"][found[int(key[4:])]], data[key])
