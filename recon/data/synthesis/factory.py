@@ -23,21 +23,17 @@ from recon.data.synthesis.summary import write_summary
 from recon.errors import ConfigError, DataError, did_you_mean
 
 
-class Common(TypedDict, total=False):
-    """Options that all factories share.
-
-    source: a file, a folder, a glob (braces too) or ``@list.txt`` of meshes.
-    path: the folder that the data are made in.
-    kind: which layout or variant, one of the factory's `kinds`; None is the first.
-    workers: processes; 0 works in this one, None takes all cores.
-    seed: of all draws.
-    """
+class Shared(TypedDict, total=False):
+    """Options of every factory; `Factory` explains them, conf/prepare/_shared.yaml gives their defaults."""
 
     source: str | None
     path: str | None
     kind: str | None
     workers: int | None
     seed: int
+
+
+DEFAULTS: Shared = {"source": None, "path": None, "kind": None, "workers": None, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,11 @@ class Factory:
         kinds: the variants that ``kind=`` may name, the first being the default; empty where there is but one.
 
     Args:
-        **shared: see `Common`.
+        source: a file, a folder, a glob (braces, too) or ``@list.txt`` of meshes.
+        path: the folder that the data are made in.
+        kind: which layout or variant, one of `kinds`; None is the first.
+        workers: processes; 0 works in this one, None takes all cores.
+        seed: of all draws; an item's is (seed, its name).
 
     Raises:
         ConfigError: if the path is missing or the kind is unknown.
@@ -111,9 +111,10 @@ class Factory:
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, **shared: Unpack[Common]) -> None:
-        self.source, self.seed = shared.get("source"), shared.get("seed", 0)
-        self.workers, path, kind = shared.get("workers"), shared.get("path"), shared.get("kind")
+    def __init__(self, **shared: Unpack[Shared]) -> None:
+        options: Shared = {**DEFAULTS, **shared}
+        self.source, self.seed, self.workers = options["source"], options["seed"], options["workers"]
+        path, kind = options["path"], options["kind"]
         if path is None:
             raise ConfigError("prepare: there is no folder to make the data in.", "Add data.path=FOLDER.")
         if kind is not None and kind not in self.kinds:

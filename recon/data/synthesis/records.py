@@ -122,11 +122,11 @@ def _stamp(source: Path | None) -> list[int] | None:
 
 def signature(cls: type) -> list[str]:
     """The names of a factory's options, its own first, then the shared ones."""
-    from recon.data.synthesis.factory import Common
+    from recon.data.synthesis.factory import Shared
 
     parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
-    return list(dict.fromkeys([*own, *Common.__annotations__]))
+    return list(dict.fromkeys([*own, *Shared.__annotations__]))
 
 
 def plain(value: Any) -> Any:

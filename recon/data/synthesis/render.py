@@ -5,7 +5,6 @@ World units and axes are the mesh's; cameras are OpenCV's (x right, y down, z fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,23 +157,6 @@ def pixel_rays(
     pixels = np.stack([(u + du).ravel(), (v + dv).ravel(), np.ones(u.size)], axis=1)
     rays = pixels @ np.linalg.inv(np.asarray(K, dtype=np.float64)).T
     return np.ascontiguousarray(rays / np.linalg.norm(rays, axis=1, keepdims=True), dtype=dtype)
-
-
-def look_at(eye: np.ndarray, target: np.ndarray, up: Sequence[float] = (0.0, 1.0, 0.0)) -> np.ndarray:
-    """(4, 4) float64 camera-to-world pose at `eye` that looks at `target`, OpenCV axes; `up` points up in the picture.
-
-    Looking along `up` itself, the picture's up is any direction across it.
-    """
-    forward = np.asarray(target, dtype=np.float64) - eye
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, up)
-    if np.linalg.norm(right) < 1e-9:
-        right = np.cross(forward, np.roll(np.asarray(up), 1))
-    right /= np.linalg.norm(right)
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = eye
-    return pose
 
 
 def _interpolated(corners: np.ndarray, face: np.ndarray, share: np.ndarray) -> np.ndarray:
