@@ -1,0 +1,245 @@
+"""Occupancy Networks' folders: samples of a surface to see, points in space whose occupancy is known to learn.
+
+``<root>/<class>/<model>/`` holds ``pointcloud.npz`` and ``points.npz``, or folders of several such files an item
+(``pointcloud/pointcloud_00.npz``, ...), of which each draw takes one. ``<root>/<class>/{train,val,test}.lst`` name the
+models, ``<root>/metadata.yaml`` the classes. Shared by `shapenet` and `rooms`.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recon.data.loading import Draw, Split
+from recon.errors import ConfigError, DataError, did_you_mean
+from recon.geometry.frames import Frame
+from recon.io.onet import ALL, QueryFile, Rows, SurfaceFile
+from recon.io.splits import is_name, read_list, read_metadata
+from recon.io.types import Cloud
+from recon.observations import Occupancies, OrientedPoints, Points, Scene, Truth
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What an item is drawn as; lengths are in the unit cube of the files. The defaults are those of all papers.
+
+    Args:
+        points: of the cloud that is seen, drawn with replacement.
+        noise: standard deviation of their coordinates.
+        part_ratio: keep what lies below a random cut at this share to all of the extent along a random axis
+            (`partial_pointcloud`: 0.7; 1: no cut).
+        queries: points in space of a training item, drawn with replacement.
+        val_queries: of a validation item; None means all that are stored, once each.
+        jitter: standard deviation added to queries that are stored as float16, whose steps a network could see.
+    """
+
+    points: int = 3000
+    noise: float = 0.005
+    part_ratio: float = 1.0
+    queries: int = 2048
+    val_queries: int | None = None
+    jitter: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if min(self.points, self.queries, self.val_queries or 1) < 1 or min(self.noise, self.jitter) < 0:
+            raise ConfigError("data: counts of points must be positive, noise and jitter not negative.", "")
+        if not 0 < self.part_ratio <= 1:
+            raise ConfigError(f"data.part_ratio={self.part_ratio}: it is a share.", "Give a number in (0, 1].")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where an item lies: its number in the split, class, and folder below the class's."""
+
+    index: int
+    group: str
+    folder: str
+
+
+class OccupancyFolders:
+    """Items of Occupancy Networks' layout, named ``<class>_<model>``.
+
+    Args:
+        root: the folder of the classes.
+        sampling: how items are drawn.
+        classes: folders or names of the classes wanted; None means all that have a list.
+        queries: stem of the files of occupancies; None where there are none.
+        seed: of the draws of `load`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sampling: Sampling,
+        classes: Sequence[str] | None = None,
+        queries: str | None = "points",
+        seed: int = 0,
+    ) -> None:
+        self.root, self.sampling, self.classes = root, sampling, classes
+        self.queries, self.seed = queries, seed
+        self._models: dict[Split, dict[str, Model]] = {}
+        self._labels: dict[str, str] | None = None
+        self._several: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._files: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def names(self, split: Split = "test") -> list[str]:
+        """Of a split's models, class by class, in the order of the lists.
+
+        Raises:
+            DataError: if a list is missing or damaged.
+            ConfigError: if a wanted class is not there.
+        """
+        return list(self._listed(split))
+
+    def item(self, name: str, split: Split, draw: Draw, oriented: bool = True) -> Scene:
+        """The points and queries of one draw, in the unit cube, float32; in validation all queries.
+
+        Args:
+            name: one of `names`.
+            split: that it is in.
+            draw: which.
+            oriented: whether normals are wanted, if there are some.
+
+        Raises:
+            DataError: if its files are missing or damaged.
+        """
+        model, rng, sampling = self._find(name, split), draw.rng(), self.sampling
+        seen = self._observed(SurfaceFile(self._file(model, "pointcloud", rng)), name, rng, oriented)
+        target = None
+        if self.queries is not None:
+            stored = QueryFile(self._file(model, self.queries, rng))
+            count = sampling.queries if split == "train" else sampling.val_queries
+            rows = ALL if count is None else rng.integers(len(stored), size=count)
+            target = self._occupancies(stored, rows, rng)
+        return Scene(seen, target, model.index, self._label(model.group))
+
+    def load(self, name: str, split: Split = "test") -> Scene:
+        """The points of one draw that is always the same, with the `Frame` to the world, and all that is stored.
+
+        Raises:
+            DataError: if its files are missing or damaged.
+        """
+        model = self._find(name, split)
+        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        seen = SurfaceFile(self._file(model, "pointcloud", rng))
+        frame = _frame(seen)
+        observation = self._observed(seen, name, rng, True, frame)
+        stored = SurfaceFile(self._file(model, "pointcloud", rng))
+        stored.verify()
+        normals = stored.normals(kind=np.float64) if stored.has_normals else None
+        surface = Cloud(_frame(stored).to_world(stored.points(kind=np.float64)), normals)
+        occupancies = None
+        if self.queries is not None:
+            queries = QueryFile(self._file(model, self.queries, rng))
+            queries.verify()
+            world = _frame(queries).to_world(queries.points(kind=np.float64))
+            occupancies = Occupancies(torch.from_numpy(world), torch.from_numpy(queries.inside().astype(np.float32)))
+        return Scene(observation, Truth(surface, occupancies), model.index, self._label(model.group))
+
+    def _observed(
+        self, stored: SurfaceFile, name: str, rng: np.random.Generator, oriented: bool, frame: Frame | None = None
+    ) -> Points:
+        rows = self._seen_rows(stored, rng)
+        points = stored.points(rows)
+        points += np.float32(self.sampling.noise) * rng.standard_normal(points.shape, dtype=np.float32)
+        frame = frame or Frame()
+        if not (oriented and stored.has_normals):
+            return Points(torch.from_numpy(points), frame, name)
+        return OrientedPoints(torch.from_numpy(points), frame, name, torch.from_numpy(stored.normals(rows)))
+
+    def _seen_rows(self, stored: SurfaceFile, rng: np.random.Generator) -> np.ndarray:
+        """Rows of `points` samples, drawn with replacement from all of them or from those below a cut."""
+        count, share = self.sampling.points, self.sampling.part_ratio
+        if share == 1:
+            return rng.integers(len(stored), size=count)
+        along = stored.points()[:, rng.integers(3)]
+        low, extent = along.min(), np.ptp(along)
+        kept = np.flatnonzero(along - low <= rng.uniform(share, 1) * extent)
+        return kept[rng.integers(len(kept), size=count)]
+
+    def _occupancies(self, stored: QueryFile, rows: Rows, rng: np.random.Generator) -> Occupancies:
+        points = stored.points(rows)
+        if stored.is_half and self.sampling.jitter:
+            points += np.float32(self.sampling.jitter) * rng.standard_normal(points.shape, dtype=np.float32)
+        return Occupancies(torch.from_numpy(points), torch.from_numpy(stored.inside(rows).astype(np.float32)))
+
+    def _file(self, model: Model, stem: str, rng: np.random.Generator) -> str:
+        """One of the item's files of this stem; where there are several, their folder is listed but once."""
+        base = f"{self.root}/{model.group}/{model.folder}"
+        files = self._files.get((base, stem))
+        if files is None:
+            if not os.path.isdir(f"{base}/{stem}"):
+                return f"{base}/{stem}.npz"
+            files = tuple(sorted(f for f in os.listdir(f"{base}/{stem}") if f.endswith(".npz")))
+            # Most items have the same names, which then take memory once.
+            files = self._files[base, stem] = self._several.setdefault(files, files)
+        if not files:
+            raise DataError(f"'{base}/{stem}': this folder holds no .npz file.", "Download or make this item again.")
+        return f"{base}/{stem}/{files[rng.integers(len(files))]}"
+
+    def _find(self, name: str, split: Split) -> Model:
+        models = self._listed(split)
+        if name not in models:
+            raise ConfigError(f"There is no '{name}' among the {len(models)} of split '{split}'.", "See data.scene.")
+        return models[name]
+
+    def _listed(self, split: Split) -> dict[str, Model]:
+        if split not in self._models:
+            models: dict[str, Model] = {}
+            for group in self._groups():
+                for folder in self._list(group, split):
+                    name = f"{group}_{folder}"
+                    if name in models:
+                        raise DataError(f"'{self.root}': two models would be called '{name}'.", "Rename one of them.")
+                    models[name] = Model(len(models), group, folder)
+            self._models[split] = models
+        return self._models[split]
+
+    def _list(self, group: str, split: Split) -> list[str]:
+        path = self.root / group / f"{split}.lst"
+        if not path.is_file():
+            raise DataError(
+                f"'{path}': this list is missing.",
+                f"Write the names of the class's folders into it that are for split '{split}', one a line (or none).",
+            )
+        return read_list(path)
+
+    def _groups(self) -> list[str]:
+        """The class folders: all that have a list, or those asked for by folder or by name."""
+        there = sorted({f.parent.name for f in self.root.glob("*/*.lst") if is_name(f.parent.name)})
+        if not there:
+            raise DataError(
+                f"'{self.root}': no folder in it has a train.lst, val.lst or test.lst.",
+                "Give the folder of the classes as data.path, or make it: recon prepare.",
+            )
+        if self.classes is None:
+            return there
+        known = {group: group for group in there} | {self._label(group): group for group in there}
+        for wanted in self.classes:
+            if wanted not in known:
+                raise ConfigError(f"data.classes: there is no '{wanted}'.", did_you_mean(wanted, known))
+        return sorted({known[wanted] for wanted in self.classes})
+
+    def _label(self, group: str) -> str:
+        """What a class is called, by its folder's name where nothing else is known."""
+        if self._labels is None:
+            path = self.root / "metadata.yaml"
+            self._labels = read_metadata(path) if path.is_file() else {}
+        return self._labels.get(group, group)
+
+
+def _frame(stored: SurfaceFile | QueryFile) -> Frame:
+    scale, location = stored.world()
+    return Frame(scale, translation=location)
+
+
+def root_of(path: Path, published: str) -> Path:
+    """The folder of the classes: `path`, or the folder in it that the published archive unpacks to."""
+    inside = path / published
+    return inside if inside.is_dir() else path
