@@ -14,11 +14,8 @@ from recon.errors import DataError
 from recon.io import scannet
 
 TURN = "axisAlignment = 0.939693 0.342020 0.000000 -2.5 -0.342020 0.939693 0.000000 1.5 0 0 1 -0.1 0 0 0 1 "
-TABLE = """id	raw_category	category	count	nyu40id
-1	wall	wall	8277	1
-2	office chair	chair	4646	5
-9	x	x	1	
-"""
+ROWS = ("id raw_category category count nyu40id", "1 wall wall 8277 1", "2 office_chair chair 4646 5", "9 x x 1 ")
+TABLE = "\n".join(ROWS).replace(" ", "\t").replace("_chair", " chair")
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -67,7 +64,7 @@ def test_what_is_rigid():
 def test_labels(tmp_path):
     labels = scannet.read_labels(written(tmp_path, TABLE))
     assert labels == {1: scannet.Label("wall", 1), 2: scannet.Label("office chair", 5), 9: scannet.Label("x", 0)}
-    for text in ("", "id\traw_category\n1\twall\n", TABLE + "4\n", TABLE.replace("4646\t5", "4646\tfive")):
+    for text in ("", "id\traw_category\n1\twall\n", TABLE + "\n4\n", TABLE.replace("4646\t5", "4646\tfive")):
         with pytest.raises(DataError, match="no table"):
             scannet.read_labels(written(tmp_path, text))
 
