@@ -7,6 +7,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,24 @@ def parse_npy(data: bytes | memoryview) -> np.ndarray:
     Raises:
         FormatError: if the header is damaged, names objects, or announces more than follows.
     """
+    shape, fortran, kind, start = parse_header(data)
+    if kind.hasobject or kind.kind not in "biuf":
+        raise FormatError(f"it holds '{kind}', not numbers")
+    count, rest = 1, len(data) - start
+    for length in shape:
+        count *= length
+    if min(shape, default=1) < 0 or count * kind.itemsize > rest:
+        raise FormatError(f"its header announces shape {shape} of {kind}, {rest} bytes follow")
+    values = np.frombuffer(data, kind, count, start)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def parse_header(data: bytes | memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, Fortran order, type and where the values begin, as an .npy file's bytes announce them.
+
+    Raises:
+        FormatError: if the header is damaged.
+    """
     stream = io.BytesIO(data[:HEADER])
     try:
         version = np.lib.format.read_magic(stream)
@@ -44,15 +63,7 @@ def parse_npy(data: bytes | memoryview) -> np.ndarray:
         shape, fortran, kind = reader(stream)
     except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
         raise FormatError(f"its npy header cannot be read ({str(error).splitlines()[0][:120]})") from error
-    if kind.hasobject or kind.kind not in "biuf":
-        raise FormatError(f"it holds '{kind}', not numbers")
-    count, rest = 1, len(data) - stream.tell()
-    for length in shape:
-        count *= length
-    if min(shape, default=1) < 0 or count * kind.itemsize > rest:
-        raise FormatError(f"its header announces shape {shape} of {kind}, {rest} bytes follow")
-    values = np.frombuffer(data, kind, count, stream.tell())
-    return values.reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, kind, stream.tell()
 
 
 def read_npy(data: bytes) -> Cloud:

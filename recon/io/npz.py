@@ -52,6 +52,20 @@ class Npz:
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all its arrays."""
+        return tuple(self._members)
+
+    def data(self, name: str) -> bytes | memoryview:
+        """The bytes of the .npy file that an array is, for those who read more than plain numbers.
+
+        Raises:
+            DataError: naming the file and the array if it is missing or damaged.
+        """
+        with self.errors(name):
+            return self._bytes(name)
+
     def array(self, name: str) -> np.ndarray:
         """The array as it is stored: a read-only view of the file, or what was inflated.
 
