@@ -55,6 +55,8 @@ class RayCaster:
             return
         low, high = self._corners.min(axis=(0, 1)), self._corners.max(axis=(0, 1))
         self._low, self._high = low, high
+        edges = self._corners[:, 1:] - self._corners[:, :1]
+        self._normals = np.cross(edges[:, 0], edges[:, 1])
         self._centre, self._scale = (low + high) / 2, float((high - low).max()) / 2 or 1.0
         self._scene = EmbreeScene(robust=True)
         TriangleMesh(self._scene, ((self._corners - self._centre) / self._scale).astype(np.float32))
@@ -91,27 +93,48 @@ class RayCaster:
         local = (points[rows] - self._centre) / self._scale
         votes = np.zeros(len(rows), dtype=np.int64)
         for direction in _DIRECTIONS[:3]:
-            votes += self._parity(local, direction)
+            votes += self._crossings(local, direction) & 1
         unsure = np.flatnonzero((votes > 0) & (votes < 3))
         for direction in _DIRECTIONS[3:]:
-            votes[unsure] += self._parity(local[unsure], direction)
+            votes[unsure] += self._crossings(local[unsure], direction) & 1
         needed = np.full(len(rows), 2)
         needed[unsure] = 4
         inside[rows] = votes >= needed
         return inside
 
-    def _parity(self, local: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        """(N,) 1 where a ray from each scaled point meets an odd number of faces, else 0."""
-        odd = np.zeros(len(local), dtype=np.int64)
+    def winding(self, points: np.ndarray) -> np.ndarray:
+        """(N,) int64: how often closed, oriented surfaces surround each point; 1 inside one, 2 where two overlap.
+
+        The faces left less those entered on the way out. Three directions are asked; where they disagree, four more,
+        and the median holds. Points on the surface may fall on either side.
+        """
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        found = np.zeros(len(points), dtype=np.int64)
+        if self._empty:
+            return found
+        rows = np.flatnonzero(((points >= self._low) & (points <= self._high)).all(axis=1))
+        local = (points[rows] - self._centre) / self._scale
+        asked = np.stack([self._crossings(local, direction) for direction in _DIRECTIONS[:3]])
+        counts = asked[0]
+        unsure = np.flatnonzero((asked != counts).any(axis=0))
+        more = np.stack([self._crossings(local[unsure], direction) for direction in _DIRECTIONS[3:]])
+        counts[unsure] = np.median(np.concatenate([asked[:, unsure], more]), axis=0).astype(np.int64)
+        found[rows] = counts
+        return found
+
+    def _crossings(self, local: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """(N,) faces that a ray from each scaled point leaves (through their backs), less those it enters."""
+        count = np.zeros(len(local), dtype=np.int64)
+        step = np.where(self._normals @ direction > 0, 1, -1)
         active, travelled = np.arange(len(local)), np.zeros(len(local))
         while len(active):
             starts = local[active] + travelled[active, None] * direction
             face, distance = self._cast(starts, np.broadcast_to(direction, starts.shape))
             met = face >= 0
             active = active[met]
-            odd[active] ^= 1
+            count[active] += step[face[met]]
             travelled[active] += distance[met] + STEP
-        return odd
+        return count
 
     def _cast(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First faces (-1: none) and float32 distances, all in scaled coordinates."""

@@ -91,3 +91,14 @@ def test_signs_recorded_for_cad_models(data_dir):
         points, recorded = (np.load(folders[name] / f"{file.name}.npy") for name in ("05_query_pts", "05_query_dist"))
         clear = np.abs(recorded) > 1e-5
         np.testing.assert_array_equal(contains(shape, points)[clear], recorded[clear] > 0)
+
+
+def test_winding_counts_overlapping_solids_and_cavities():
+    outer, other, cavity = (trimesh.creation.box((2, 2, 2)) for _ in range(3))
+    other.apply_translation([1, 0, 0])
+    cavity.apply_scale(0.25)
+    cavity.invert()
+    whole = trimesh.util.concatenate([outer, other, cavity])
+    caster = RayCaster(Mesh(np.asarray(whole.vertices), np.asarray(whole.faces, dtype=np.int64)))
+    points = np.array([[0.5, 0.3, 0.2], [-0.6, 0.1, 0], [1.5, 0, 0.3], [-0.1, 0.1, 0.1], [3, 0, 0], [-1.5, 0, 0]])
+    assert caster.winding(points).tolist() == [2, 1, 1, 0, 0, 0]
