@@ -1,27 +1,34 @@
-"""One's own data: a file, a folder, a glob or a list of scans."""
+"""One's own data: scans, posed photographs, RGB-D recordings or plain photographs; what is there decides."""
 
 from __future__ import annotations
 
-import glob
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
+import numpy as np
+import torch
+
 from recon.data.base import Shared
+from recon.data.inputs import LISTED, find, is_photographs, named
 from recon.data.loading import Split
+from recon.data.pictures import Picture, one_size, stacked
+from recon.data.posed import Choice, read_fused, read_posed, reader_of
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, DataError
+from recon.io.captures import Capture
+from recon.io.images import image_files, read_image
 from recon.io.meshes import READERS, read_geometry
-from recon.observations import Scene, Truth
-
-LISTED = set(READERS) - {".txt"}  # of a folder; its text files are more often notes than scans
+from recon.observations import Observation, OrientedPoints, Points, PosedRGBD, PosedViews, Scene, Truth, Views
 
 
 class Own(Scans):
-    """Your own scans, each file a scene named after it.
+    """Your own data; each file, or folder of photographs, is a scene named after it.
 
-    A mesh given where points are needed is sampled, which is said, and is then the truth if no other is given.
+    A scan gives points; a mesh given where points are needed is sampled, which is said, and is then the truth if no
+    other is given. A COLMAP model, a ``transforms.json`` and Middlebury's ``*_par.txt`` give posed views. RGB-D frames
+    with poses give these with depth, and points: all frames fused, with normals towards the cameras. A folder of
+    photographs without cameras gives views of one object.
 
     Args:
         input: a file; a folder; a glob such as ``'scans/**/*.ply'``; or ``@list.txt``, a file with one path a line.
@@ -31,8 +38,19 @@ class Own(Scans):
             error, or ``drop`` them. Those of .pcd files mean "nothing measured" and are always dropped.
         use_normals: use the normals of files that have them.
         samples: points drawn on a mesh that was given where points are needed.
+        masks: folder of masks of posed photographs, named like them; null: those that the recording brings along.
+        downscale: shrink photographs by this factor, averaging.
+        every: take every n-th photograph of a recording.
+        max_views: take this many at most, evenly spaced; null: all.
+        center: [x,y,z] of the sphere that holds what is of interest, in the units of the cameras; null: found from
+            masks, depth, sparse points or the cameras. Points fused from RGB-D frames are then those inside it.
+        radius: of that sphere.
+        voxel: RGB-D frames are fused to a point a voxel of this side; null: a 250th of the radius of what they show.
+        max_depth: depth beyond this is not used, for it is the noisiest; null: all.
         shared: see `ReconDataModule`.
     """
+
+    may_give = (OrientedPoints, Points, PosedRGBD, PosedViews, Views)
 
     def __init__(
         self,
@@ -41,25 +59,66 @@ class Own(Scans):
         on_bad_points: Literal["raise", "drop"] = "raise",
         use_normals: bool = True,
         samples: int = 100_000,
+        masks: str | None = None,
+        downscale: float = 1.0,
+        every: int = 1,
+        max_views: int | None = None,
+        center: list[float] | None = None,
+        radius: float | None = None,
+        voxel: float | None = None,
+        max_depth: float | None = None,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
         if input is None:
             raise ConfigError("data=own: no input was given.", "Add input=FILE (or a folder, a glob, or @list.txt).")
-        self.files = _named(find(str(input)))
+        self.files = named(find(str(input)))
         self.truth = None if truth is None else Path(truth).expanduser()
         self.on_bad_points: Literal["raise", "drop"] = on_bad_points
         self.use_normals, self.samples = use_normals, samples
+        self.choice = Choice(masks, downscale, every, max_views, center, radius, voxel, max_depth)
+        self._captures: dict[str, Capture | None] = {}
+
+    @property
+    def gives(self) -> tuple[type, ...]:
+        """What the first scene can be read as."""
+        first = self.selected()[0]
+        capture = self.capture(first)
+        if capture is not None:
+            if all(shot.depth for shot in capture.shots):
+                return (PosedRGBD, PosedViews, Views, OrientedPoints, Points)
+            return (PosedViews, Views)
+        return (Views,) if is_photographs(self.files[first]) else super().gives
+
+    def use(self, observation: type, target: type | None = None) -> None:
+        super().use(observation, target)
+        if self._latest is not None and not isinstance(self._latest[1].observation, observation):
+            self._latest = None
+
+    def capture(self, name: str) -> Capture | None:
+        """The cameras and files of a scene that is a recording; None for others."""
+        if name not in self._captures:
+            read = reader_of(self.files[name])
+            self._captures[name] = None if read is None else read(self.files[name])
+        return self._captures[name]
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """Every scan is in every split: nothing is known that would part them."""
         return list(self.files)
 
     def read(self, name: str) -> Scene:
-        points, itself = read_scan(
-            self.files[name], name, self.on_bad_points, self.use_normals, self.samples, self.seed
-        )
-        return Scene(points, self._truth(name) or itself, list(self.files).index(name))
+        observation, itself = self._observation(name)
+        return Scene(observation, self._truth(name) or itself, list(self.files).index(name))
+
+    def _observation(self, name: str) -> tuple[Observation, Truth | None]:
+        file, capture = self.files[name], self.capture(name)
+        if capture is not None:
+            if self.observation is not None and issubclass(self.observation, Points):
+                return read_fused(capture, name, self.choice, self.use_normals), None
+            return read_posed(capture, name, self.choice), None
+        if is_photographs(file):
+            return read_photographs(file, name, self.choice), None
+        return read_scan(file, name, self.on_bad_points, self.use_normals, self.samples, self.seed)
 
     def _truth(self, name: str) -> Truth | None:
         if self.truth is None:
@@ -80,62 +139,25 @@ class Own(Scans):
         return Truth(read_geometry(found[0]))
 
 
-def find(pattern: str) -> list[Path]:
-    """The files that an ``input=`` means, sorted.
-
-    Args:
-        pattern: a file, a folder, a glob, or ``@`` and a file that lists paths (relative ones from where it lies).
+def read_photographs(path: Path, name: str, choice: Choice) -> Views:
+    """Photographs without cameras: one image, or all of a folder; transparent ones bring their mask along.
 
     Raises:
-        DataError: if there are none.
+        DataError: if one cannot be read.
     """
-    path = Path(pattern).expanduser()
-    if pattern.startswith("@") and not path.exists():
-        return _listed(Path(pattern[1:]).expanduser())
-    if path.is_dir():
-        found = sorted(f for f in path.iterdir() if f.is_file() and f.suffix.lower() in LISTED)
-    elif path.exists():
-        return [path]
-    else:
-        # Only now: names may hold brackets and stars of their own.
-        found = sorted(Path(f) for f in glob.glob(str(path), recursive=True) if Path(f).is_file())
-    if not found:
-        raise DataError(
-            f"input={pattern}: there is no such file.", f"Files of these formats are read: {' '.join(READERS)}."
-        )
-    return found
-
-
-def _listed(path: Path) -> list[Path]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"input=@{path}: this list cannot be read ({error}).", "Give a text file, a path a line."
-        ) from error
-    named = [path.parent / Path(line.strip()).expanduser() for line in lines if line.strip() and line[0] != "#"]
-    if not named:
-        raise DataError(f"input=@{path}: this list is empty.", "Give a text file with one path a line.")
-    missing = [f for f in named if not f.is_file()]
-    if missing:
-        raise DataError(
-            f"input=@{path}: '{missing[0]}' is not there ({len(missing)} of {len(named)} are missing).",
-            "Give paths relative to the list's own folder, or absolute ones.",
-        )
-    return named
-
-
-def _named(files: list[Path]) -> dict[str, Path]:
-    """Files by a name fit for a folder: the stem where no other file has it, else as much more as is needed."""
-    choices = [
-        [f.stem for f in files],
-        [f.name.replace(".", "_") for f in files],
-        [f"{f.parent.name}_{f.stem}" for f in files],
-        [f"{f.stem}_{number}" for number, f in enumerate(files)],
-    ]
-    counts = [Counter(names) for names in choices]
-    named: dict[str, Path] = {}
-    for i, file in enumerate(files):
-        fit = (names[i] for names, count in zip(choices, counts, strict=True) if count[names[i]] == 1)
-        named[next(name for name in fit if name not in named)] = file
-    return named
+    files = ([path] if path.is_file() else image_files(path))[:: choice.every]
+    if choice.max_views is not None and choice.max_views < len(files):
+        files = [files[i] for i in np.linspace(0, len(files) - 1, choice.max_views).round().astype(int)]
+    pictures = []
+    for file in files:
+        rgb, alpha = read_image(file)
+        mask = None if alpha is None else torch.from_numpy(alpha)[None]
+        picture = Picture(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), np.eye(3), mask)
+        pictures.append(picture.shrunk(choice.downscale))
+    pictures = one_size(pictures)
+    return Views(
+        torch.stack([picture.rgb for picture in pictures]),
+        stacked([picture.mask for picture in pictures], 255),
+        name=name,
+        view_names=tuple(file.stem for file in files),
+    ).validated()
