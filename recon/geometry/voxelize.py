@@ -76,7 +76,7 @@ def touched(corners: np.ndarray, resolution: int, margin: float = MARGIN) -> np.
     steepest = np.abs(normals).argmax(axis=1)
     for last, axes in enumerate(CYCLES):
         rows = np.flatnonzero(steepest == last)
-        turned, across = inner[np.ix_(rows, range(3), axes)], normals[np.ix_(rows, axes)]
+        turned, across = inner[rows][:, :, axes], normals[rows][:, axes]
         view = full.transpose(axes)
         low, high = _spans(turned, margin, resolution)
         for triangle, column in _columns(low[:, :2], high[:, :2]):
