@@ -14,9 +14,7 @@ from recon.io.files import atomic
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
-def read_image(
-    source: str | Path | bytes, name: str = "", turn: bool = True
-) -> tuple[np.ndarray, np.ndarray | None]:
+def read_image(source: str | Path | bytes, name: str = "", turn: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
     """A photograph as the eye sees it: turned as its EXIF data say, whatever its mode.
 
     Args:
@@ -48,7 +46,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         DataError: naming the file.
     """
-    return _opened(path, "", decode=False).size
+    with _opened(path, "", decode=False) as picture:
+        return picture.size
 
 
 def read_gray(source: str | Path | bytes, name: str = "") -> np.ndarray:
