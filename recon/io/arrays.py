@@ -6,6 +6,7 @@ import io
 import tokenize
 import zipfile
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,14 @@ def parse_header(data: bytes | memoryview) -> tuple[tuple[int, ...], bool, np.dt
     Raises:
         FormatError: if the header is damaged.
     """
-    stream = io.BytesIO(data[:HEADER])
+    # Version 1 tells the header's length in bytes 8 and 9; many files have the very same header, which is read once.
+    length = 10 + int.from_bytes(data[8:10], "little") if data[6:7] == b"\x01" else HEADER
+    return _header(bytes(data[: min(length, HEADER)]))
+
+
+@lru_cache(64)
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -13,7 +13,7 @@ import numpy as np
 from recon.errors import DataError
 from recon.io.files import atomic
 from recon.io.npz import Npz, open_npz, rows_of
-from recon.io.parsing import FormatError, unit
+from recon.io.parsing import FormatError
 
 Rows = np.ndarray | slice
 ALL = slice(None)
@@ -106,7 +106,9 @@ class SurfaceFile(_Stored):
         with self.file.errors("normals"):
             if len(table) != len(self):
                 raise FormatError(f"there are {len(table)} for {len(self)} points")
-        return unit(self._rows("normals", table, rows, kind)).astype(kind)
+        normals = self._rows("normals", table, rows, kind)
+        length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
+        return normals / np.where(length > 0, length, 1)
 
     def verify(self) -> None:
         """Check the arrays' checksums. Raises: DataError."""
