@@ -6,11 +6,12 @@ y is up, the floor's underside lies at y = -0.5 and its longer side is 1. The sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recon.data.synthesis.textures import Textured
 from recon.errors import DataError
 from recon.io.types import Mesh
 
@@ -54,20 +55,33 @@ class Part:
     """One solid of a room.
 
     Attributes:
-        mesh: in the room's coordinates.
+        look: its mesh in the room's coordinates, with materials.
         category: number of its kind; `STRUCTURE` for floor and walls.
         name: the object's, or "floor", "wall -x" and so on.
         inner: for floor and walls the direction (3,) in which the face lies that is seen from within; else None.
         edge: longest side it was given, before it was turned.
         yaw: turn about y in radians.
+        pose: (4, 4) similarity, from the coordinates the object came in to the room's.
     """
 
-    mesh: Mesh
+    look: Textured
     category: int
     name: str
     inner: np.ndarray | None = None
     edge: float = 0.0
     yaw: float = 0.0
+    pose: np.ndarray = field(default_factory=lambda: np.eye(4))
+
+    @property
+    def mesh(self) -> Mesh:
+        return self.look.mesh
+
+    def moved(self, matrix: np.ndarray) -> Part:
+        """The part after a (4, 4) similarity."""
+        inner = self.inner
+        if inner is not None:
+            inner = matrix[:3, :3] @ inner / np.cbrt(np.linalg.det(matrix[:3, :3]))
+        return replace(self, look=self.look.transformed(matrix), inner=inner, pose=matrix @ self.pose)
 
 
 @dataclass(frozen=True)
@@ -90,37 +104,18 @@ class Room:
     def objects(self) -> tuple[Part, ...]:
         return tuple(part for part in self.parts if part.category != STRUCTURE)
 
-    def moved(self, move: Callable[[np.ndarray], np.ndarray], turn: np.ndarray) -> Room:
-        """The room with `move` applied to all vertices and the (3, 3) `turn` to directions."""
-        parts = tuple(
-            replace(
-                part,
-                mesh=Mesh(move(part.mesh.vertices), part.mesh.faces, colors=part.mesh.colors),
-                inner=None if part.inner is None else turn @ part.inner,
-            )
-            for part in self.parts
-        )
-        return replace(self, parts=parts)
+    def moved(self, matrix: np.ndarray) -> Room:
+        """The room after a (4, 4) similarity; `floor` and `height` stay those of the drawing."""
+        return replace(self, parts=tuple(part.moved(matrix) for part in self.parts))
 
 
-def merged(parts: Sequence[Part]) -> tuple[Mesh, np.ndarray]:
-    """One mesh of all parts, with colours where all have them, and (F,) which part each face is of."""
-    starts = np.cumsum([0] + [len(part.mesh.vertices) for part in parts])
-    faces = [part.mesh.faces + start for part, start in zip(parts, starts, strict=False)]
-    colors = [part.mesh.colors for part in parts]
-    whole = Mesh(
-        np.vstack([part.mesh.vertices for part in parts]),
-        np.vstack(faces),
-        colors=None if any(c is None for c in colors) else np.vstack(colors),  # type: ignore[arg-type] # none is None
-    )
-    return whole, np.repeat(np.arange(len(parts)), [len(f) for f in faces])
-
-
-def compose(objects: Sequence[tuple[str, int, Mesh]], rules: Rules, rng: np.random.Generator, tries: int = 100) -> Room:
+def compose(
+    objects: Sequence[tuple[str, int, Textured]], rules: Rules, rng: np.random.Generator, tries: int = 100
+) -> Room:
     """A room with all the objects, drawn anew until they fit.
 
     Args:
-        objects: name, category and mesh, y up, of any size.
+        objects: name, category and shape, y up, of any size.
         rules: sizes.
         rng: of all draws.
         tries: rooms that are drawn before giving up, each with 200 attempts to place an object.
@@ -138,7 +133,7 @@ def compose(objects: Sequence[tuple[str, int, Mesh]], rules: Rules, rng: np.rand
     )
 
 
-def _drawn(objects: Sequence[tuple[str, int, Mesh]], rules: Rules, rng: np.random.Generator) -> Room | None:
+def _drawn(objects: Sequence[tuple[str, int, Textured]], rules: Rules, rng: np.random.Generator) -> Room | None:
     floor = np.array([1.0, rng.uniform(*rules.floor)])[:: rng.choice([1, -1])]
     walls = rng.random(4) < rules.wall
     height = rng.uniform(*rules.height)
@@ -146,8 +141,8 @@ def _drawn(objects: Sequence[tuple[str, int, Mesh]], rules: Rules, rng: np.rando
     edge = rules.edge or EDGES[int(np.clip(len(objects), min(EDGES), max(EDGES)))]
     parts: list[Part] = []
     boxes = np.zeros((0, 2, 2))
-    for name, category, mesh in objects:
-        part = stood(mesh, name, category, rng.uniform(*edge), rng.uniform(0, 2 * np.pi), FLOOR + rules.thickness)
+    for name, category, look in objects:
+        part = stood(look, name, category, rng.uniform(*edge), rng.uniform(0, 2 * np.pi), FLOOR + rules.thickness)
         extent = np.ptp(part.mesh.vertices[:, [0, 2]], axis=0)
         corner = place(extent, low, high, boxes, rules.gap, rng)
         if corner is None:
@@ -164,22 +159,24 @@ def inside(floor: np.ndarray, walls: np.ndarray, thickness: float) -> tuple[np.n
     return -floor / 2 + room[:, 0], floor / 2 - room[:, 1]
 
 
-def stood(mesh: Mesh, name: str, category: int, edge: float, yaw: float, ground: float) -> Part:
+def stood(look: Textured, name: str, category: int, edge: float, yaw: float, ground: float) -> Part:
     """An object scaled to its longest side, turned about y, and set down on the height `ground`."""
-    extent = float(np.ptp(mesh.vertices, axis=0).max()) if len(mesh.vertices) else 0.0
+    vertices = look.mesh.vertices
+    extent = float(np.ptp(vertices, axis=0).max()) if len(vertices) else 0.0
     if not (np.isfinite(extent) and extent > 0):
         raise DataError(f"The object '{name}' has no size.", "Take the file out of the source.")
-    c, s = np.cos(yaw), np.sin(yaw)
-    points = mesh.vertices * (edge / extent) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
-    points[:, 1] += ground - points[:, 1].min()
-    return Part(Mesh(points, mesh.faces, colors=mesh.colors), category, name, edge=edge, yaw=yaw)
+    c, s, scale = np.cos(yaw), np.sin(yaw), edge / extent
+    matrix = np.eye(4)
+    matrix[:3, :3] = scale * np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    matrix[1, 3] = ground - scale * vertices[:, 1].min()
+    return Part(look, category, name, edge=edge, yaw=yaw).moved(matrix)
 
 
 def shifted(part: Part, corner: np.ndarray) -> Part:
     """The part with the low corner of its box at (x, z)."""
-    points = part.mesh.vertices.copy()
-    points[:, [0, 2]] += corner - points[:, [0, 2]].min(axis=0)
-    return replace(part, mesh=replace(part.mesh, vertices=points))
+    matrix = np.eye(4)
+    matrix[[0, 2], 3] = corner - part.mesh.vertices[:, [0, 2]].min(axis=0)
+    return part.moved(matrix)
 
 
 def place(
@@ -211,9 +208,9 @@ def structure(floor: np.ndarray, walls: np.ndarray, height: float, thickness: fl
         inner = np.zeros(3)
         inner["xyz".index(side[0])] = -side[1]
         mesh = box(np.array([x0, ground, z0]), np.array([x1, ground + height, z1]))
-        parts.append(Part(mesh, STRUCTURE, f"wall {'-' if side[1] < 0 else '+'}{side[0]}", inner))
+        parts.append(Part(Textured.plain(mesh), STRUCTURE, f"wall {'-' if side[1] < 0 else '+'}{side[0]}", inner))
     plate = box(np.array([-x, FLOOR, -z]), np.array([x, FLOOR + thickness, z]))
-    return [*parts, Part(plate, STRUCTURE, "floor", np.array([0.0, 1.0, 0.0]))]
+    return [*parts, Part(Textured.plain(plate), STRUCTURE, "floor", np.array([0.0, 1.0, 0.0]))]
 
 
 def box(low: np.ndarray, high: np.ndarray) -> Mesh:
