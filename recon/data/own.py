@@ -47,6 +47,7 @@ class Own(Scans):
         radius: of that sphere.
         voxel: RGB-D frames are fused to a point a voxel of this side; null: a 250th of the radius of what they show.
         max_depth: depth beyond this is not used, for it is the noisiest; null: all.
+        depth_unit: world units a count of the depth images; null: the format's own (0.001; 0.0002 for TUM).
         shared: see `ReconDataModule`.
     """
 
@@ -67,6 +68,7 @@ class Own(Scans):
         radius: float | None = None,
         voxel: float | None = None,
         max_depth: float | None = None,
+        depth_unit: float | None = None,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -76,7 +78,7 @@ class Own(Scans):
         self.truth = None if truth is None else Path(truth).expanduser()
         self.on_bad_points: Literal["raise", "drop"] = on_bad_points
         self.use_normals, self.samples = use_normals, samples
-        self.choice = Choice(masks, downscale, every, max_views, center, radius, voxel, max_depth)
+        self.choice = Choice(masks, downscale, every, max_views, center, radius, voxel, max_depth, depth_unit)
         self._captures: dict[str, Capture | None] = {}
 
     @property

@@ -16,6 +16,7 @@ from recon.geometry.cameras import resized
 from recon.io.arrays import read_array
 from recon.io.captures import Capture, Shot
 from recon.io.images import read_gray, read_image
+from recon.io.rgbd import decode_sun
 
 ASPECT = 0.01  # by which images of one shape may differ
 
@@ -156,6 +157,7 @@ def _depth(path: Path, capture: Capture) -> Tensor:
             f"'{path}': this is no depth image ({values.dtype}, shape {values.shape}).",
             "Give 16-bit png or a 2D .npy, 0 where nothing was measured.",
         )
+    values = decode_sun(values) if capture.turned_bits else values
     depth = values.astype(np.float64) * capture.depth_unit
     measured = np.isfinite(depth) & (depth > 0)
     if capture.invalid is not None:

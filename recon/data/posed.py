@@ -46,9 +46,10 @@ class Choice:
     radius: float | None = None
     voxel: float | None = None
     max_depth: float | None = None
+    depth_unit: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("downscale", "every", "max_views", "radius", "voxel", "max_depth"):
+        for name in ("downscale", "every", "max_views", "radius", "voxel", "max_depth", "depth_unit"):
             value = getattr(self, name)
             least = 1 if name in ("downscale", "every", "max_views") else 0
             if value is not None and not (value >= least and value > 0):
@@ -73,11 +74,11 @@ def reader_of(path: Path) -> Callable[[Path], Capture] | None:
 
 
 def chosen(capture: Capture, choice: Choice) -> Capture:
-    """Every n-th shot, and of these as many as are wanted, evenly."""
+    """Every n-th shot, and of these as many as are wanted, evenly; depth in the unit that is wanted."""
     shots = capture.shots[:: choice.every]
     if choice.max_views is not None and choice.max_views < len(shots):
         shots = tuple(shots[i] for i in np.linspace(0, len(shots) - 1, choice.max_views).round().astype(int))
-    return replace(capture, shots=shots)
+    return replace(capture, shots=shots, depth_unit=choice.depth_unit or capture.depth_unit)
 
 
 def read_posed(capture: Capture, name: str, choice: Choice) -> PosedViews:
@@ -181,7 +182,7 @@ def _sparse_depth(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) 
 
 def _voxel(capture: Capture, choice: Choice) -> float:
     """The voxel of a fused cloud: a share of the radius of what a dozen of the frames show."""
-    few = chosen(capture, Choice(max_views=12))
+    few = chosen(capture, replace(choice, every=1, max_views=12))
     pictures = list(_decoded(few, choice, colors=False))
     points = [
         _sparse_depth(picture.depth.numpy(), picture.intrinsics[None], shot.pose[None])

@@ -57,6 +57,7 @@ class Capture:
         box: (2, 3) float64 corners of what is of interest, where the files say so, or None.
         depth_unit: world units a count of the depth images.
         invalid: value of depth images that means "nothing measured", besides 0, or None.
+        turned_bits: depth images are in SUN3D's encoding (`recon.io.rgbd.decode_sun`).
         depth_first: views have the size of the depth images, to which colour is brought; else that of the colour ones.
     """
 
@@ -65,6 +66,7 @@ class Capture:
     box: np.ndarray | None = None
     depth_unit: float = 0.001
     invalid: int | None = None
+    turned_bits: bool = False
     depth_first: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Folders of RGB-D frames with poses: 7-Scenes, ICL-NUIM and Redwood, TUM, and depth in SUN3D's encoding.
+"""Folders of RGB-D frames with poses: 7-Scenes, ICL-NUIM and Redwood, TUM, SUN3D.
 
 Depth is z along the optical axis. Colour and depth are taken to be registered and of one camera. Its intrinsics come
 from a file ``camera-intrinsics.txt`` (K in pixels, 3 x 3) or ``*intrinsic*.json`` (Open3D) in the folder or above it,
@@ -9,18 +9,28 @@ centre, and half a pixel is added. A file's centre is read in the second way if 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from recon.errors import DataError
-from recon.io.captures import Capture, Shot, of_quaternion, parsed, pinhole, rigid, told
+from recon.io.captures import Capture, Shot, parsed, pinhole, rigid, told
 from recon.io.images import IMAGES, image_files, image_size
-from recon.io.parsing import FormatError, numbers, text_lines
+from recon.io.trajectories import (
+    LATEST,
+    parse_extrinsics,
+    parse_intrinsics,
+    parse_intrinsics_json,
+    parse_log,
+    parse_matrix,
+    parse_times,
+    parse_trajectory,
+    pose_at,
+)
 
 log = logging.getLogger("recon")
 
@@ -28,22 +38,22 @@ SEVEN_SCENES = (585.0, 585.0, 320.0, 240.0)  # Shotton et al., CVPR 2013: the Ki
 OPENNI = (525.0, 525.0, 319.5, 239.5)  # what ICL-NUIM, Redwood and TUM publish for registered colour and depth
 INVALID = 65535  # 7-Scenes: nothing measured
 COLORS = ("image", "color", "rgb", "images", "colour")
-LATEST = 0.02  # seconds between a colour and a depth image that belong together, as TUM's own tool has it
-GAP = 0.1  # seconds a pose may be away from an image
 NUMBER = re.compile(r"\d+")
 
 
 def find_rgbd(folder: Path) -> str | None:
-    """How a folder's frames are laid out: ``seven``, ``log``, ``tum``, or None."""
+    """How a folder's frames are laid out: ``seven``, ``log``, ``tum``, ``sun``, or None."""
     if not folder.is_dir():
         return None
     if all((folder / name).is_file() for name in ("rgb.txt", "depth.txt", "groundtruth.txt")):
         return "tum"
     if next(folder.glob("*.pose.txt"), None) or next(folder.glob("seq-*/*.pose.txt"), None):
         return "seven"
-    if (folder / "depth").is_dir() and _colors(folder) is not None and _log(folder) is not None:
-        return "log"
-    return None
+    if not (folder / "depth").is_dir() or _colors(folder) is None:
+        return None
+    if next(folder.glob("extrinsics/*.txt"), None) and (folder / "intrinsics.txt").is_file():
+        return "sun"
+    return None if _log(folder) is None else "log"
 
 
 def read_rgbd(folder: str | Path) -> Capture:
@@ -58,9 +68,9 @@ def read_rgbd(folder: str | Path) -> Capture:
         raise DataError(
             f"'{folder}': these are no RGB-D frames with poses that are known.",
             "Known are frame-000000.{color,depth}.png with .pose.txt (7-Scenes), image/ and depth/ with trajectory.log "
-            "(ICL, Redwood), rgb.txt, depth.txt and groundtruth.txt (TUM).",
+            "(ICL, Redwood) or extrinsics/ (SUN3D), rgb.txt, depth.txt and groundtruth.txt (TUM).",
         )
-    return {"seven": _seven_scenes, "log": _redwood, "tum": _tum}[layout](folder)
+    return {"seven": _seven_scenes, "log": _redwood, "tum": _tum, "sun": _sun}[layout](folder)
 
 
 def decode_sun(counts: np.ndarray) -> np.ndarray:
@@ -127,6 +137,30 @@ def _tum(folder: Path) -> Capture:
     return _capture(folder, shots, lost, OPENNI, 1 / 5000)
 
 
+def _sun(folder: Path) -> Capture:
+    """``image/`` and ``depth/`` named ``number-microseconds``; the last of ``extrinsics/*.txt`` has 3 rows an image."""
+    colors_folder = _colors(folder)
+    assert colors_folder is not None
+    colors, depths = image_files(colors_folder), image_files(folder / "depth")
+    file = sorted(folder.glob("extrinsics/*.txt"))[-1]
+    poses = parsed(file, parse_extrinsics)
+    if len(poses) != len(colors) or not depths:
+        raise DataError(
+            f"'{file}': {len(poses)} poses for {len(colors)} colour and {len(depths)} depth images.",
+            "Give a pose an image, and depth.",
+        )
+    times = np.array([_microseconds(depth) for depth in depths])
+    shots, lost = [], []
+    for color, pose in zip(colors, poses, strict=True):
+        near = int(np.abs(times - _microseconds(color)).argmin())
+        if abs(times[near] - _microseconds(color)) > 1e6 * LATEST or not np.isfinite(pose).all():
+            lost.append(color.name)
+            continue
+        with told(file):
+            shots.append((color, depths[near], rigid(pose, f"the pose of '{color.name}'")))
+    return replace(_capture(folder, shots, lost, OPENNI, 0.001), turned_bits=True)
+
+
 def _capture(
     folder: Path,
     frames: Sequence[tuple[Path, Path, np.ndarray]],
@@ -186,120 +220,7 @@ def _number_of(path: Path) -> int:
     return int(found.group()[:18]) if found else -1
 
 
-def parse_matrix(data: bytes) -> np.ndarray:
-    """(4, 4) of four rows of numbers, which may be NaN or infinite: tracking was lost.
-
-    Raises:
-        FormatError: if they are not.
-    """
-    table = numbers([line for line in text_lines(data) if line.strip()], "pose")
-    if table.shape != (4, 4):
-        raise FormatError(f"a pose of shape {table.shape}, not 4 x 4")
-    return table
-
-
-def parse_log(data: bytes) -> np.ndarray:
-    """(N, 4, 4) camera to world of a Redwood trajectory: five lines a frame, its numbers and its matrix.
-
-    Raises:
-        FormatError: if it is damaged or empty.
-    """
-    rows = [line for line in text_lines(data) if line.strip()]
-    if not rows or len(rows) % 5:
-        raise FormatError(f"{len(rows)} lines, not five a frame")
-    table = numbers([line for i, line in enumerate(rows) if i % 5], "trajectory")
-    if table.shape[1] != 4:
-        raise FormatError(f"matrices of {table.shape[1]} columns, not 4")
-    return table.reshape(-1, 4, 4)
-
-
-def parse_times(data: bytes) -> list[tuple[float, str]]:
-    """TUM's lists of images: time in seconds and file name, in order of time.
-
-    Raises:
-        FormatError: if a line is damaged, or there is none.
-    """
-    found = []
-    for line in text_lines(data):
-        words = line.split(maxsplit=1)
-        if not words or words[0][0] == "#":
-            continue
-        if len(words) < 2 or Path(words[1].strip()).is_absolute() or ".." in Path(words[1]).parts or "\0" in words[1]:
-            raise FormatError(f"'{line[:60]}' is no time and file of this folder")
-        found.append((_time(words[0]), words[1].strip()))
-    if not found:
-        raise FormatError("it lists no image")
-    return sorted(found)
-
-
-def parse_trajectory(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """TUM's trajectory ``time tx ty tz qx qy qz qw``: (N,) seconds and (N, 4, 4) camera to world, in order of time.
-
-    Raises:
-        FormatError: if a line is damaged, or there is none.
-    """
-    rows = [line for line in text_lines(data) if line.strip() and line.lstrip()[0] != "#"]
-    table = numbers(rows, "trajectory", range(8))
-    if not len(table) or not (np.abs(table) < 1e12).all():
-        raise FormatError("it holds no poses, or numbers that are not finite")
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    poses = np.tile(np.eye(4), (len(table), 1, 1))
-    poses[:, :3, 3] = table[:, 1:4]
-    for i, row in enumerate(table):
-        poses[i, :3, :3] = of_quaternion(row[[7, 4, 5, 6]], f"row {i} of the trajectory")
-    return table[:, 0], poses
-
-
-def pose_at(time: float, times: np.ndarray, poses: np.ndarray) -> np.ndarray | None:
-    """The (4, 4) pose at a time, between its neighbours (N, 4, 4) of `times` (N,); None if they are too far."""
-    after = int(np.searchsorted(times, time))
-    before, after = max(after - 1, 0), min(after, len(times) - 1)
-    if times[after] - times[before] > GAP or not times[before] <= time <= times[after]:
-        near = before if abs(times[before] - time) < abs(times[after] - time) else after
-        return poses[near] if abs(times[near] - time) <= LATEST else None
-    span = times[after] - times[before]
-    share = (time - times[before]) / span if span > 0 else 0.0
-    pose = (1 - share) * poses[before] + share * poses[after]
-    # Neighbours are a hundredth of a second apart: the nearest rotation to the mean is the one between, to 1e-6.
-    left, _, right = np.linalg.svd(pose[:3, :3])
-    pose[:3, :3] = left @ right
-    return pose if np.linalg.det(pose[:3, :3]) > 0 else poses[before]
-
-
-def parse_intrinsics(data: bytes) -> np.ndarray:
-    """(3, 3) K of rows of numbers, of which the first three rows and columns count.
-
-    Raises:
-        FormatError: if they are no camera.
-    """
-    rows = [line for line in text_lines(data) if line.strip() and line.lstrip()[0] != "#"]
-    table = numbers(rows, "intrinsics")
-    if table.shape not in ((3, 3), (4, 4), (3, 4)):
-        raise FormatError(f"intrinsics of shape {table.shape}, not 3 x 3")
-    return pinhole(table[0, 0], table[1, 1], table[0, 2], table[1, 2], "its camera")
-
-
-def parse_intrinsics_json(data: bytes) -> np.ndarray:
-    """(3, 3) K of Open3D's file: ``intrinsic_matrix`` of nine numbers, column after column.
-
-    Raises:
-        FormatError: if it is no such file.
-    """
-    try:
-        values = np.array(json.loads(data)["intrinsic_matrix"], dtype=np.float64)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise FormatError(f"it holds no 'intrinsic_matrix' ({str(error)[:80]})") from error
-    if values.shape != (9,):
-        raise FormatError("its 'intrinsic_matrix' has not nine numbers")
-    k = values.reshape(3, 3).T
-    return pinhole(k[0, 0], k[1, 1], k[0, 2], k[1, 2], "its camera")
-
-
-def _time(word: str) -> float:
-    try:
-        time = float(word)
-    except ValueError as error:
-        raise FormatError(f"'{word[:40]}' is no time") from error
-    if not abs(time) < 1e15:
-        raise FormatError(f"'{word[:40]}' is no time")
-    return time
+def _microseconds(path: Path) -> float:
+    """The number after the dash of a SUN3D file's name; where there is none, its first number as seconds."""
+    found = NUMBER.findall(path.stem)
+    return float(found[1][:18]) if len(found) > 1 else 1e6 * _number_of(path)
