@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
-from recon.data.base import Draw, Split
-from recon.data.images import Preparation
-from recon.observations import Scene
+import numpy as np
+import torch
+
+from recon.data.base import folder
+from recon.data.images import Pixels, Preparation
+from recon.data.loading import Draw, Split
+from recon.errors import ConfigError, DataError, did_you_mean
+from recon.geometry.frames import Frame
+from recon.geometry.voxel_mesh import boundary_mesh
+from recon.io.binvox import Binvox, read_binvox
+from recon.io.images import IMAGES, read_image
+from recon.io.renderings import NAMES, Splits, read_splits, read_taxonomy
+from recon.observations import Scene, Truth, Views, Voxels
+
+log = logging.getLogger("recon")
+
+CLASSES = {
+    "02691156": "airplane",
+    "02828884": "bench",
+    "02933112": "cabinet",
+    "02958343": "car",
+    "03001627": "chair",
+    "03211117": "display",
+    "03636649": "lamp",
+    "03691459": "loudspeaker",
+    "04090263": "rifle",
+    "04256520": "sofa",
+    "04379243": "table",
+    "04401088": "telephone",
+    "04530566": "watercraft",
+}
+TRAINED = 0.8  # share of a class's models, by sorted id, that 3D-R2N2 trains on
+MEND = (
+    "Download them (ShapeNetRendering 12 GB, ShapeNetVox32 31 MB) with: recon prepare data=shapenet kind=views; "
+    "or make them of your own meshes: recon prepare data=shapenet source='meshes/**/*.obj'"
+)
 
 
 class Renderings:
-    """Views and voxels of many objects, named ``synset/model``.
+    """Views and voxels of many objects, named ``class/model``.
+
+    The files are ``<images>/<class>/<model>/rendering/*.png`` and ``<voxels>/<class>/<model>/model.binvox``. A model
+    that lacks one of its two folders is left out, and counted; a damaged file in it is a `DataError`.
 
     Args:
         images: the folder ``ShapeNetRendering``.
@@ -25,7 +64,11 @@ class Renderings:
         min_views: fewest of them.
         replacement: draw a view again and again (Theano original), or once at most (PyTorch port, Pix2Vox).
         test_views: in validation and test: the first so many, or the numbers of the views to take.
-        prepare: how a view becomes a network's input.
+        prepare: how a view becomes a network's input; None means as the Theano original.
+        resolution: voxels along a side that the files must have.
+
+    Raises:
+        ConfigError: if a folder is not there, or an option cannot be.
     """
 
     def __init__(
@@ -40,17 +83,182 @@ class Renderings:
         replacement: bool = True,
         test_views: int | list[int] = 5,
         prepare: Preparation | None = None,
+        resolution: int = 32,
     ) -> None:
-        raise NotImplementedError
+        if not 1 <= min_views <= views:
+            raise ConfigError(
+                f"data.min_views={min_views}, data.views={views}: there is no number from the first to the second.",
+                "Give 1 <= min_views <= views.",
+            )
+        chosen = list(range(test_views)) if isinstance(test_views, int) else list(test_views)
+        if not chosen or min(chosen) < 0:
+            raise ConfigError(f"data.test_views={test_views}: these are no views.", "Give a number, or a list from 0.")
+        self.images = folder(images, "The renderings of ShapeNet", MEND)
+        self.voxels = folder(voxels, "The voxels of ShapeNet", MEND)
+        self.views, self.min_views, self.replacement, self.test_views = views, min_views, replacement, chosen
+        self.prepare, self.resolution = prepare or Preparation(), resolution
+        self.split = split
+        self.taxonomy = CLASSES if taxonomy is None else read_taxonomy(taxonomy)
+        self.classes = self._classes(classes)
 
     def names(self, split: Split = "test") -> Sequence[str]:
-        """``synset/model`` of all objects of a split, class by class, sorted."""
-        raise NotImplementedError
+        """``class/model`` of all objects of a split, class by class, in the order of the split's list, or sorted."""
+        return self._names[split]
 
     def load(self, name: str, split: Split = "test") -> Scene:
-        """The first views (or those of `test_views`), and the `Truth`: voxels and their surface, in world coordinates."""
-        raise NotImplementedError
+        """The views of `test_views`, and the `Truth`: voxels and their surface, in world coordinates.
+
+        The views' frame takes the cube [-0.5, 0.5]^3, which the voxels fill, to the world.
+
+        Raises:
+            DataError: naming the file.
+        """
+        voxels, frame = self._filled(name)
+        files = self._files(name, self.test_views)
+        pixels = self._decoded(files)
+        masks = self.prepare.masks(pixels)
+        observation = Views(
+            torch.from_numpy(self.prepare.test(pixels)),
+            None if masks is None else torch.from_numpy(masks),
+            frame,
+            name,
+            tuple(file.name for file in files),
+        )
+        grid = Voxels(torch.from_numpy(voxels.grid).float(), frame)
+        return Scene(observation, Truth(boundary_mesh(voxels.grid, frame), voxels=grid), category=self._category(name))
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:
-        """Views drawn for one item of a batch, and its `Voxels`."""
-        raise NotImplementedError
+        """Views drawn for one item of a batch (in training; else those of `test_views`), and its `Voxels`.
+
+        Raises:
+            DataError: naming the file.
+        """
+        voxels, frame = self._filled(name)
+        if split == "train":
+            rng = draw.rng()
+            images = self.prepare.train(self._decoded(self._drawn(name, draw, rng)), rng)
+        else:
+            images = self.prepare.test(self._decoded(self._files(name, self.test_views)))
+        observation = Views(torch.from_numpy(images), None, frame, name)
+        return Scene(observation, Voxels(torch.from_numpy(voxels.grid).float(), frame), category=self._category(name))
+
+    def _drawn(self, name: str, draw: Draw, rng: np.random.Generator) -> list[Path]:
+        """Views of an object, as many as of the others in its batch."""
+        wanted = int(draw.batch_rng().integers(self.min_views, self.views + 1))
+        files = self._files(name, range(1 if self.replacement else wanted), every=True)
+        numbers = rng.integers(0, len(files), wanted) if self.replacement else rng.permutation(len(files))[:wanted]
+        return [files[int(number)] for number in numbers]
+
+    def _files(self, name: str, wanted: Sequence[int], every: bool = False) -> list[Path]:
+        """The wanted images of an object by their numbers, sorted by name; or every one, if those are among them.
+
+        Raises:
+            DataError: if one of them is not there.
+        """
+        place = self.images / name / "rendering"
+        try:
+            with os.scandir(place) as entries:
+                found = sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGES))
+        except OSError as error:
+            raise DataError(f"'{place}': {error.strerror}.", "Fetch or make the views of this object again.") from error
+        if max(wanted) >= len(found):
+            raise DataError(
+                f"'{place}': view {max(wanted)} is wanted, of {len(found)} counted from 0.",
+                "Fetch the views again, or ask for fewer with data.views and data.test_views.",
+            )
+        return [place / found[number] for number in (range(len(found)) if every else wanted)]
+
+    def _decoded(self, files: Sequence[Path]) -> list[Pixels]:
+        """Views, each decoded once, however often it was drawn."""
+        pixels = {file: self._pixels(file) for file in set(files)}
+        return [pixels[file] for file in files]
+
+    def _pixels(self, file: Path) -> Pixels:
+        rgb, alpha = read_image(file)
+        if min(rgb.shape[:2]) < self.prepare.crop:
+            raise DataError(
+                f"'{file}': of {rgb.shape[1]} x {rgb.shape[0]} pixels {self.prepare.crop} x {self.prepare.crop} "
+                "cannot be cut out.",
+                "Give larger views, or a smaller data.crop.",
+            )
+        return rgb, alpha
+
+    def _filled(self, name: str) -> tuple[Binvox, Frame]:
+        """The voxels of an object, and the frame of their cube."""
+        file = self.voxels / name / "model.binvox"
+        voxels = read_binvox(file)
+        side = len(voxels.grid)
+        if side != self.resolution:
+            raise DataError(
+                f"'{file}': dim: {side} voxels along a side, not {self.resolution}.", "Make the voxels again."
+            )
+        if not voxels.grid.any():
+            raise DataError(f"'{file}': data: no voxel is filled.", "Make the voxels again.")
+        return voxels, Frame(voxels.scale, translation=voxels.translate + voxels.scale / 2)
+
+    def _category(self, name: str) -> str:
+        place = name.split("/")[0]
+        return self.taxonomy.get(place, place)
+
+    def _classes(self, wanted: Sequence[str] | None) -> list[str]:
+        """Folders of the classes, in the order in which they were asked for, or sorted."""
+        there = _folders(self.voxels)
+        if wanted is None:
+            return there
+        known = {self.taxonomy.get(name, name): name for name in there} | {name: name for name in there}
+        for name in wanted:
+            if name not in known:
+                raise ConfigError(
+                    f"data.classes: '{name}' is not in '{self.voxels}'.", did_you_mean(name, known) or MEND
+                )
+        return list(dict.fromkeys(known[name] for name in wanted))
+
+    @cached_property
+    def _names(self) -> dict[Split, list[str]]:
+        """Names by split; what lacks views or voxels is left out, and told of once."""
+        splits = self._splits()
+        there: set[str] = set()
+        for name in self.classes:
+            both = set(_folders(self.voxels / name)) & set(_folders(self.images / name))
+            there |= {f"{name}/{model}" for model in both}
+        listed = {split: [f"{c}/{m}" for c in self.classes for m in splits[split].get(c, [])] for split in NAMES}
+        missing = sorted({name for names in listed.values() for name in names} - there)
+        if missing:
+            log.warning("%d objects lack views or voxels and are left out; the first: %s", len(missing), missing[0])
+        return {split: [name for name in names if name in there] for split, names in listed.items()}
+
+    def _splits(self) -> Splits:
+        if self.split == "ratio":
+            return ratio_splits({name: _folders(self.voxels / name) for name in self.classes})
+        path = Path(self.split).expanduser()
+        if path.suffix.lower() == ".json":
+            return read_splits(path)
+        if not path.is_dir():
+            raise ConfigError(
+                f"data.split={self.split}: there is no such folder.",
+                "Give ratio, a .json file of lists, or a folder of <class>/{train,val,test}.lst.",
+            )
+        return {split: {name: _listed(path / name / f"{split}.lst") for name in self.classes} for split in NAMES}
+
+
+def ratio_splits(models: dict[str, list[str]]) -> Splits:
+    """3D-R2N2's split: of each class the first 80 % of its sorted models train, the rest validates and tests."""
+    cut = {name: int(TRAINED * len(found)) for name, found in models.items()}
+    train = {name: sorted(found)[: cut[name]] for name, found in models.items()}
+    test = {name: sorted(found)[cut[name] :] for name, found in models.items()}
+    return {"train": train, "val": test, "test": test}
+
+
+def _folders(place: Path) -> list[str]:
+    """Sorted names of the folders in a folder; none if it is not there."""
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def _listed(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{file}': it cannot be read ({error}).", "Give a text file of one model a line.") from error

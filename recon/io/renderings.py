@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from math import cos, radians, sin
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def intrinsics(side: int = SIDE) -> np.ndarray:
 Parsed = TypeVar("Parsed")
 Splits = dict[str, dict[str, list[str]]]
 """Models of each split, of each class: ``splits["train"]["02691156"]``."""
-NAMES = ("train", "val", "test")
+NAMES: tuple[Literal["train"], Literal["val"], Literal["test"]] = ("train", "val", "test")
 
 
 def read_viewpoints(path: str | Path) -> list[Viewpoint]:
