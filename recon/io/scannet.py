@@ -91,22 +91,34 @@ def read_axis_alignment(path: str | Path) -> np.ndarray:
     if written is None:
         return np.eye(4)
     try:
-        found = matrix(written.split())
-        if not is_rigid(found):
+        found, valid = rigid(matrix(written.split()))
+        if not valid:
             raise FormatError("it is no rotation and translation")
     except FormatError as error:
         raise DataError(f"'{path}': field 'axisAlignment': {error}.", AGAIN) from error
     return found
 
 
-def is_rigid(matrices: np.ndarray, tolerance: float = 1e-2) -> np.ndarray:
-    """Which of (..., 4, 4) are a proper rotation and a translation, and finite."""
-    finite = np.isfinite(matrices).all(axis=(-2, -1))
-    known = np.where(finite[..., None, None], matrices, 0)
-    turn = known[..., :3, :3]
-    off = np.abs(np.swapaxes(turn, -1, -2) @ turn - np.eye(3)).max(axis=(-2, -1))
+def rigid(matrices: np.ndarray, tolerance: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+    """Poses as they were before they were rounded for a file.
+
+    Args:
+        matrices: (..., 4, 4), some of them perhaps not finite.
+        tolerance: how far the left 3x3 part may stretch or shrink.
+
+    Returns:
+        (..., 4, 4) float64 with the nearest proper rotations, and (...) bool: False for a matrix that is not finite,
+        mirrors, or is no rigid motion, whose place the identity takes.
+    """
+    finite = np.isfinite(matrices).all(axis=(-2, -1)) & (np.abs(np.nan_to_num(matrices)) < 1e9).all(axis=(-2, -1))
+    known = np.where(finite[..., None, None], matrices, np.eye(4))
+    left, stretch, right = np.linalg.svd(known[..., :3, :3])
+    rotation = left @ right
     last = np.abs(known[..., 3, :] - (0, 0, 0, 1)).max(axis=-1)
-    return np.asarray(finite & (off < tolerance) & (last < tolerance) & (np.linalg.det(turn) > 0))
+    valid = finite & (np.abs(stretch - 1).max(axis=-1) < tolerance) & (last < 1e-3) & (np.linalg.det(rotation) > 0)
+    poses = np.zeros(known.shape)
+    poses[..., :3, :3], poses[..., :3, 3], poses[..., 3, 3] = rotation, known[..., :3, 3], 1.0
+    return np.where(valid[..., None, None], poses, np.eye(4)), valid
 
 
 def read_labels(path: str | Path) -> dict[int, Label]:

@@ -54,11 +54,17 @@ def test_axis_alignment(tmp_path):
             scannet.read_axis_alignment(written(tmp_path, text))
 
 
-def test_what_is_rigid():
+def test_poses_are_as_they_were_before_they_were_rounded():
     turn = np.eye(4)
     turn[:2, :2] = [[0.6, -0.8], [0.8, 0.6]]
+    turn[:3, 3] = [1, 2, 3]
     others = [np.zeros((4, 4)), np.full((4, 4), -np.inf), np.diag([1, 1, -1.0, 1]), 2 * np.eye(4), np.ones((4, 4))]
-    assert scannet.is_rigid(np.stack([turn, *others])).tolist() == [True, False, False, False, False, False]
+    found, valid = scannet.rigid(np.stack([turn.round(6) + 1e-4 * np.diag([1, -1, 1, 0]), *others]))
+    assert valid.tolist() == [True, False, False, False, False, False]
+    assert np.allclose(found[0], turn, atol=2e-4)
+    assert np.abs(found[0, :3, :3].T @ found[0, :3, :3] - np.eye(3)).max() < 1e-12
+    assert (found[1:] == np.eye(4)).all()
+    assert scannet.rigid(turn)[1]
 
 
 def test_labels(tmp_path):

@@ -1,0 +1,179 @@
+"""Posed RGB-D views of a ScanNet recording, seen by one camera, and the cloud they fuse to.
+
+Colour and depth come from two cameras at one place. Images are brought to one pixel grid: colour is resized, depth
+looked up at the pixel that sees along the same line (nearest, for depths of two surfaces have no mean).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from recon.data.scannet_recording import Recording, open_recording
+from recon.errors import DataError
+from recon.geometry.cameras import directions_of, pixel_centres, resized
+from recon.geometry.rgbd import frame_cloud, fuse
+from recon.io.images import read_gray
+from recon.io.scannet import numbered, rigid
+from recon.io.types import Cloud
+from recon.observations import PosedRGBD, as_float
+
+log = logging.getLogger("recon")
+
+LABELS = {"instance": "instance-filt", "semantic": "label-filt"}
+Labels = Literal["instance", "semantic"] | None
+Size = Literal["depth", "color"] | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which frames are taken, and how.
+
+    Args:
+        every: take one frame in so many.
+        max_frames: of those, at most so many, spread evenly; None takes all.
+        size: pixel grid of all images: that of ``depth``, of ``color``, or (height, width).
+        labels: which label images are read, where there are some: instance, semantic, or None.
+        threads: that decode.
+    """
+
+    every: int = 1
+    max_frames: int | None = None
+    size: Size = "depth"
+    labels: Labels = "instance"
+    threads: int = 1
+
+
+def read_views(folder: Path, name: str, choice: Choice) -> tuple[PosedRGBD, list[int]]:
+    """A scene's frames in world coordinates, metres; its region is not set.
+
+    Args:
+        folder: of the scene.
+        name: of the scene.
+        choice: which frames.
+
+    Returns:
+        The views, and the numbers of frames that were left out because their pose is not known.
+
+    Raises:
+        DataError: if files are missing or damaged, or no frame has a pose.
+    """
+    recording = open_recording(folder)
+    poses, valid = rigid(recording.poses)
+    rows = np.arange(0, len(recording.numbers), choice.every)
+    dropped = [recording.numbers[row] for row in rows[~valid[rows]]]
+    rows = rows[valid[rows]]
+    if not len(rows):
+        raise DataError(f"'{folder}': none of {len(dropped)} frames has a pose.", "Download or export it again.")
+    if dropped:
+        log.warning("'%s': %d frames have no pose and are left out; %d have one.", folder, len(dropped), len(rows))
+    if choice.max_frames is not None and len(rows) > choice.max_frames:
+        rows = rows[np.linspace(0, len(rows) - 1, choice.max_frames).round().astype(int)]
+    numbers = [recording.numbers[row] for row in rows]
+    grid = _Grid(recording, numbers[0], choice.size)
+    images, depth, label = _decoded(grid, numbers, folder, choice)
+    views = PosedRGBD(
+        images=images,
+        name=name,
+        view_names=tuple(str(number) for number in numbers),
+        intrinsics=torch.from_numpy(np.tile(grid.k, (len(numbers), 1, 1))),
+        poses=torch.from_numpy(poses[rows]),
+        depth=depth,
+        label=label,
+    )
+    return views.validated(), dropped
+
+
+def _decoded(
+    grid: _Grid, numbers: Sequence[int], folder: Path, choice: Choice
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """(V, 3, H, W) uint8 images, (V, 1, H, W) float32 depth, and (V, 1, H, W) int32 labels where there are some."""
+    files = numbered(folder / LABELS[choice.labels], (".png",)) if choice.labels else {}
+    images = torch.empty((len(numbers), 3, *grid.size), dtype=torch.uint8)
+    depth = torch.empty((len(numbers), 1, *grid.size), dtype=torch.float32)
+    label = torch.zeros((len(numbers), 1, *grid.size), dtype=torch.int32) if files else None
+
+    def decode(row: int) -> None:
+        color, z = grid.frame(numbers[row])
+        images[row], depth[row, 0] = torch.from_numpy(color).permute(2, 0, 1), torch.from_numpy(z)
+        if label is not None and numbers[row] in files:
+            label[row, 0] = torch.from_numpy(grid.label(files[numbers[row]]))
+
+    with ThreadPoolExecutor(max(1, choice.threads)) as pool:
+        list(pool.map(decode, range(len(numbers))))
+    return images, depth, label
+
+
+class _Grid:
+    """The one camera and pixel grid that all images of a recording are brought to."""
+
+    def __init__(self, recording: Recording, first: int, size: Size) -> None:
+        self.recording = recording
+        self.color_size = recording.color(first).shape[:2]
+        self.depth_size = recording.depth(first).shape
+        known = {"depth": self.depth_size, "color": self.color_size}
+        self.size: tuple[int, int] = known[size] if isinstance(size, str) else size
+        self.k = resized(recording.color_k, self.color_size, self.size)
+        self._rows, self._columns = self._lookup(recording.depth_k, self.depth_size)
+        borders = resized(np.eye(3), self.size, self.color_size)
+        self._label_rows = np.floor((np.arange(self.size[0]) + 0.5) * borders[1, 1]).astype(int)
+        self._label_columns = np.floor((np.arange(self.size[1]) + 0.5) * borders[0, 0]).astype(int)
+
+    def _lookup(self, k: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) row and column of the pixels of another camera at this place that look along ours; -1: none."""
+        pixels = directions_of(pixel_centres(*self.size).reshape(-1, 2), self.k) @ k.T
+        # A hair aside, so that pixels which meet at their borders are rounded all to one side.
+        columns, rows = np.floor(pixels[:, :2] + 1e-9).astype(int).T.reshape(2, *self.size)
+        inside = (rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1])
+        return np.where(inside, rows, -1), np.where(inside, columns, -1)
+
+    def frame(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, 3) uint8 colour and (H, W) float32 depth of a frame."""
+        color, depth = self.recording.color(number), self.recording.depth(number)
+        for what, image, size in (("colour", color, self.color_size), ("depth", depth, self.depth_size)):
+            if image.shape[:2] != size:
+                raise DataError(
+                    f"Frame {number}: its {what} image is of size {image.shape[:2]}, the first of {size}.",
+                    "Export the recording again.",
+                )
+        if self.size != self.color_size:
+            color = np.asarray(Image.fromarray(color).resize(self.size[::-1], Image.Resampling.BILINEAR))
+        return np.array(color), np.where(self._rows >= 0, depth[self._rows, self._columns], np.float32(0))
+
+    def label(self, file: Path) -> np.ndarray:
+        """(H, W) int32 labels of an image of the size of colour."""
+        ids = read_gray(file)
+        if ids.shape != self.color_size:
+            raise DataError(f"'{file}': it is {ids.shape}, colour images are {self.color_size}.", "Export it again.")
+        return ids[self._label_rows[:, None], self._label_columns].astype(np.int32)
+
+
+def fused_cloud(views: PosedRGBD, voxel: float, far: float, normals: bool = True) -> Cloud:
+    """What all frames of posed depth images show, in world coordinates, with colours.
+
+    Args:
+        views: in world coordinates.
+        voxel: side of the cubes in which points are averaged.
+        far: depths beyond it are left out, for errors grow with the square of depth.
+        normals: give normals.
+    """
+    assert views.depth is not None
+    depths = views.depth[:, 0].double()
+    if views.mask is not None:
+        depths = depths * (as_float(views.mask)[:, 0] > 0.5)
+    frames = zip(depths.numpy(), views.intrinsics.numpy(), views.poses.numpy(), views.images, strict=True)
+    return fuse(
+        (
+            frame_cloud(np.where(depth <= far, depth, 0), k, pose, rgb.permute(1, 2, 0).numpy(), normals)
+            for depth, k, pose, rgb in frames
+        ),
+        voxel,
+    )
