@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +13,13 @@ SOFTPLUS_LINEAR = 20.0  # torch's softplus is the identity, with slope exactly 1
 
 
 class Activation(Protocol):
-    """A scalar function, elementwise."""
+    """A scalar function, elementwise.
+
+    Attributes:
+        looks_back: whether `bend` reads its factor v.
+    """
+
+    looks_back: ClassVar[bool]
 
     def __call__(self, a: Tensor) -> Tensor:
         """The value at the pre-activation `a`; differentiable by autograd as often as torch allows."""
@@ -39,15 +45,15 @@ class Activation(Protocol):
 class Softplus:
     """``log(1 + exp(beta a)) / beta``, linear above ``beta a = 20`` like torch's own."""
 
+    looks_back: ClassVar[bool] = False
     beta: float = 100.0
 
     def __call__(self, a: Tensor) -> Tensor:
         return torch.nn.functional.softplus(a, self.beta, SOFTPLUS_LINEAR)
 
     def with_slope(self, a: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        slope = torch.mul(a, self.beta, out=out).sigmoid_()
-        if a.dtype == torch.float64:  # in shorter types the sigmoid has already rounded to 1 there
-            slope.masked_fill_(self.beta * a > SOFTPLUS_LINEAR, 1.0)
+        one = a.new_ones(()).expand_as(a)
+        slope = torch.ops.aten.softplus_backward.grad_input(one, a, self.beta, SOFTPLUS_LINEAR, grad_input=out)
         return torch.ops.aten.softplus.out(a, self.beta, SOFTPLUS_LINEAR, out=a), slope
 
     def bend(self, value: Tensor, v: Tensor, u: Tensor, d_u: Tensor, d_v: Tensor) -> Bend:
@@ -59,6 +65,7 @@ class Softplus:
 class LeakyReLU:
     """``a`` where positive, ``negative * a`` elsewhere; `negative` 0 is the ReLU."""
 
+    looks_back: ClassVar[bool] = False
     negative: float = 0.1
 
     def __call__(self, a: Tensor) -> Tensor:
@@ -76,6 +83,7 @@ class LeakyReLU:
 class Sine:
     """``sin(omega a)`` (Sitzmann et al. 2020, eq. 4)."""
 
+    looks_back: ClassVar[bool] = True
     omega: float = 30.0
 
     def __call__(self, a: Tensor) -> Tensor:

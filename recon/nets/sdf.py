@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from recon.errors import ConfigError
 from recon.nets.activations import Activation, Softplus
-from recon.nets.value_gradient import Field, Layer
+from recon.nets.sweeps import Layer
+from recon.nets.value_gradient import Field
 
 Layout = Literal["features_first", "position_first"]
 Initialization = Literal["geometric", "he"]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from recon.nets.activations import Sine
-from recon.nets.value_gradient import Field, Layer
+from recon.nets.sweeps import Layer
+from recon.nets.value_gradient import Field
 
 
 class Siren(Field):
