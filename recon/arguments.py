@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recon.conf import choices
 from recon.errors import CheckpointError, ConfigError, did_you_mean
 
 VERBS = {
@@ -24,7 +25,8 @@ VERBS = {
     "view": "look at a run in the browser",
     "doctor": "versions, devices, data found, known traps",
 }
-PATH_KEYS = {"input", "output", "source", "pred", "truth", "run", "weights", "data.path", "data.input", "data.truth"}
+PATH_KEYS = {"input", "output", "source", "pred", "truth", "run", "weights"}
+PATH_KEYS |= {"data.path", "data.input", "data.truth", "prepare.path"}
 OVERRIDES_FILE = "overrides.json"
 _NOT_A_RUNS_OWN = ("hydra", "task", "run", "output", "pred", "methods", "report")
 
@@ -197,8 +199,14 @@ def read_recorded(folder: Path) -> list[str]:
 
 
 def with_defaults(line: CommandLine) -> CommandLine:
-    """What a verb implies: ``input=`` means one's own data, and `reconstruct` without a method means `spline`."""
+    """What a verb implies: ``input=`` means one's own data, and `reconstruct` without a method means `spline`.
+
+    Data that can be made are made by the factory of their own name: `prepare data=NAME` means ``prepare=NAME`` too.
+    """
     asked = {key_of(o) for o in line.overrides}
+    data = line.value("data")
+    if line.verb == "prepare" and "prepare" not in asked and data in choices("prepare"):
+        line.overrides.insert(0, f"prepare={data}")
     if line.value("experiment") is not None:
         return line
     if "input" in asked and "data" not in asked and line.verb in ("reconstruct", "train", "compare"):
