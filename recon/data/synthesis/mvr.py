@@ -183,7 +183,7 @@ def write_dvr_cameras(path: Path, K: np.ndarray, poses: np.ndarray, size: tuple[
     """``cameras.npz`` as DVR has it: intrinsics in [-1, 1], world to camera, and no scaling, for each view."""
     inner = np.eye(4)
     inner[:3, :3] = np.linalg.inv(unit_to_pixels(size)) @ recentred(K, -0.5)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for number, view in enumerate(invert(poses)):
         arrays |= {f"camera_mat_{number}": inner, f"world_mat_{number}": view, f"scale_mat_{number}": np.eye(4)}
     write_npz(path, arrays)
