@@ -20,6 +20,7 @@ from recon.geometry.voxel_mesh import boundary_mesh
 from recon.io.binvox import Binvox, read_binvox
 from recon.io.images import IMAGES, read_image
 from recon.io.renderings import NAMES, Splits, read_splits, read_taxonomy
+from recon.io.splits import read_list
 from recon.observations import Scene, Truth, Views, Voxels
 
 log = logging.getLogger("recon")
@@ -122,7 +123,7 @@ class Renderings:
             None if masks is None else torch.from_numpy(masks),
             frame,
             name,
-            tuple(file.name for file in files),
+            tuple(Path(file).name for file in files),
         )
         grid = Voxels(torch.from_numpy(voxels.grid).float(), frame)
         return Scene(observation, Truth(boundary_mesh(voxels.grid, frame), voxels=grid), category=self._category(name))
@@ -142,20 +143,20 @@ class Renderings:
         observation = Views(torch.from_numpy(images), None, frame, name)
         return Scene(observation, Voxels(torch.from_numpy(voxels.grid).float(), frame), category=self._category(name))
 
-    def _drawn(self, name: str, draw: Draw, rng: np.random.Generator) -> list[Path]:
+    def _drawn(self, name: str, draw: Draw, rng: np.random.Generator) -> list[str]:
         """Views of an object, as many as of the others in its batch."""
         wanted = int(draw.batch_rng().integers(self.min_views, self.views + 1))
         files = self._files(name, range(1 if self.replacement else wanted), every=True)
         numbers = rng.integers(0, len(files), wanted) if self.replacement else rng.permutation(len(files))[:wanted]
         return [files[int(number)] for number in numbers]
 
-    def _files(self, name: str, wanted: Sequence[int], every: bool = False) -> list[Path]:
+    def _files(self, name: str, wanted: Sequence[int], every: bool = False) -> list[str]:
         """The wanted images of an object by their numbers, sorted by name; or every one, if those are among them.
 
         Raises:
             DataError: if one of them is not there.
         """
-        place = self.images / name / "rendering"
+        place = f"{self.images}/{name}/rendering"
         try:
             with os.scandir(place) as entries:
                 found = sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGES))
@@ -166,14 +167,14 @@ class Renderings:
                 f"'{place}': view {max(wanted)} is wanted, of {len(found)} counted from 0.",
                 "Fetch the views again, or ask for fewer with data.views and data.test_views.",
             )
-        return [place / found[number] for number in (range(len(found)) if every else wanted)]
+        return [f"{place}/{found[number]}" for number in (range(len(found)) if every else wanted)]
 
-    def _decoded(self, files: Sequence[Path]) -> list[Pixels]:
+    def _decoded(self, files: Sequence[str]) -> list[Pixels]:
         """Views, each decoded once, however often it was drawn."""
         pixels = {file: self._pixels(file) for file in set(files)}
         return [pixels[file] for file in files]
 
-    def _pixels(self, file: Path) -> Pixels:
+    def _pixels(self, file: str) -> Pixels:
         rgb, alpha = read_image(file)
         if min(rgb.shape[:2]) < self.prepare.crop:
             raise DataError(
@@ -238,7 +239,7 @@ class Renderings:
                 f"data.split={self.split}: there is no such folder.",
                 "Give ratio, a .json file of lists, or a folder of <class>/{train,val,test}.lst.",
             )
-        return {split: {name: _listed(path / name / f"{split}.lst") for name in self.classes} for split in NAMES}
+        return {split: {name: read_list(path / name / f"{split}.lst") for name in self.classes} for split in NAMES}
 
 
 def ratio_splits(models: dict[str, list[str]]) -> Splits:
@@ -255,10 +256,3 @@ def _folders(place: Path) -> list[str]:
         return []
     with os.scandir(place) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def _listed(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{file}': it cannot be read ({error}).", "Give a text file of one model a line.") from error

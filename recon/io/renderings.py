@@ -13,6 +13,7 @@ import numpy as np
 
 from recon.errors import DataError
 from recon.io.parsing import FormatError, numbers
+from recon.io.splits import is_name
 
 SIDE = 137  # pixels
 VIEWS = 24
@@ -209,7 +210,7 @@ def _models(entry: Mapping[str, Any], name: str) -> list[str]:
 
 def _check_name(name: str, what: str) -> None:
     """Names become paths below a folder, and must not lead out of it."""
-    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+    if not is_name(name):
         raise FormatError(f"{what}: '{name[:40]}' is no name of a file")
 
 
