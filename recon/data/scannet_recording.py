@@ -16,7 +16,7 @@ from recon.errors import DataError
 from recon.geometry.cameras import recentred
 from recon.io.images import read_depth, read_image
 from recon.io.scannet import numbered, read_matrix
-from recon.io.sens import Sens, read_sens
+from recon.io.sens import read_sens
 
 PHOTOS = (".jpg", ".jpeg", ".png")
 
@@ -25,12 +25,14 @@ class Recording(Protocol):
     """Frames of a recording, decoded when asked for.
 
     Attributes:
+        path: of its file or folder.
         numbers: of its frames, in order.
         poses: (F, 4, 4) camera to world as stored; not finite where tracking was lost.
         color_k: (3, 3), pixel centres at integer + 0.5.
         depth_k: (3, 3), likewise.
     """
 
+    path: Path
     numbers: Sequence[int]
     poses: np.ndarray
     color_k: np.ndarray
@@ -47,7 +49,7 @@ class SensRecording:
     """A `Recording` in a .sens file."""
 
     def __init__(self, path: Path) -> None:
-        self.file: Sens = read_sens(path)
+        self.path, self.file = path, read_sens(path)
         self.numbers: Sequence[int] = range(len(self.file))
         self.poses = self.file.poses
         self.color_k = _camera(self.file.color_intrinsic, path)
@@ -67,6 +69,7 @@ class FolderRecording:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.path = folder
         self._color, self._depth = numbered(folder / "color", PHOTOS), numbered(folder / "depth", (".png",))
         poses = numbered(folder / "pose", (".txt",))
         self.numbers: Sequence[int] = sorted(self._color.keys() & self._depth.keys() & poses.keys())

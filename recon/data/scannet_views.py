@@ -1,7 +1,8 @@
 """Posed RGB-D views of a ScanNet recording, seen by one camera, and the cloud they fuse to.
 
-Colour and depth come from two cameras at one place. Images are brought to one pixel grid: colour is resized, depth
-looked up at the pixel that sees along the same line (nearest, for depths of two surfaces have no mean).
+Colour and depth come from two cameras at one place. Images are brought to one of them, or to a size of its own with
+the depth camera's view: colour is resampled smoothly; depth and labels are looked up at the pixel that sees along the
+same line, for depths of two surfaces have no mean.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Choice:
     Args:
         every: take one frame in so many.
         max_frames: of those, at most so many, spread evenly; None takes all.
-        size: pixel grid of all images: that of ``depth``, of ``color``, or (height, width).
+        size: pixel grid of all images: that of ``depth``, of ``color``, or (height, width) of depth's view.
         labels: which label images are read, where there are some: instance, semantic, or None.
         threads: that decode.
     """
@@ -117,15 +118,15 @@ class _Grid:
 
     def __init__(self, recording: Recording, first: int, size: Size) -> None:
         self.recording = recording
-        self.color_size = recording.color(first).shape[:2]
-        self.depth_size = recording.depth(first).shape
-        known = {"depth": self.depth_size, "color": self.color_size}
-        self.size: tuple[int, int] = known[size] if isinstance(size, str) else size
-        self.k = resized(recording.color_k, self.color_size, self.size)
-        self._rows, self._columns = self._lookup(recording.depth_k, self.depth_size)
-        borders = resized(np.eye(3), self.size, self.color_size)
-        self._label_rows = np.floor((np.arange(self.size[0]) + 0.5) * borders[1, 1]).astype(int)
-        self._label_columns = np.floor((np.arange(self.size[1]) + 0.5) * borders[0, 0]).astype(int)
+        color, depth = recording.color_k, recording.depth_k
+        self.color_size, self.depth_size = recording.color(first).shape[:2], recording.depth(first).shape
+        if size == "color":
+            self.k, self.size = color, self.color_size
+        else:
+            self.size = self.depth_size if size == "depth" else size
+            self.k = resized(depth, self.depth_size, self.size)
+        self._color_box = self._box(color, self.color_size)
+        self._depth_at, self._label_at = self._lookup(depth, self.depth_size), self._lookup(color, self.color_size)
 
     def _lookup(self, k: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) row and column of the pixels of another camera at this place that look along ours; -1: none."""
@@ -135,25 +136,49 @@ class _Grid:
         inside = (rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1])
         return np.where(inside, rows, -1), np.where(inside, columns, -1)
 
+    def _box(self, k: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """(4,) left, top, right, bottom of our image in the pixels of another camera at this place.
+
+        Raises:
+            DataError: if they do not look the same way.
+        """
+        corners = directions_of(np.array([[0.0, 0.0], self.size[::-1]]), self.k) @ k.T
+        box = corners[:, :2].ravel()
+        whole = np.array([0, 0, *size[::-1]])
+        if np.abs(box - whole).max() > max(size):
+            raise DataError(
+                f"'{self.recording.path}': by their intrinsics, colour and depth cameras do not look the same way.",
+                "Check the intrinsic matrices.",
+            )
+        return np.where(np.abs(box - whole) < 1e-6, whole, box)
+
+    def _resampled(self, color: np.ndarray) -> np.ndarray:
+        """(H, W, 3) what our camera sees; beyond the image's border, the border."""
+        (left, top, right, bottom), (height, width) = self._color_box, self.color_size
+        if self.size == self.color_size and (left, top, right, bottom) == (0, 0, width, height):
+            return color
+        pad = max(0, int(np.ceil(max(-left, -top, right - width, bottom - height))))
+        picture = Image.fromarray(np.pad(color, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+        box = (left + pad, top + pad, right + pad, bottom + pad)
+        return np.asarray(picture.resize(self.size[::-1], Image.Resampling.BILINEAR, box))
+
     def frame(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 colour and (H, W) float32 depth of a frame."""
         color, depth = self.recording.color(number), self.recording.depth(number)
         for what, image, size in (("colour", color, self.color_size), ("depth", depth, self.depth_size)):
             if image.shape[:2] != size:
                 raise DataError(
-                    f"Frame {number}: its {what} image is of size {image.shape[:2]}, the first of {size}.",
+                    f"'{self.recording.path}': frame {number}: {what} is of size {image.shape[:2]}, at first {size}.",
                     "Export the recording again.",
                 )
-        if self.size != self.color_size:
-            color = np.asarray(Image.fromarray(color).resize(self.size[::-1], Image.Resampling.BILINEAR))
-        return np.array(color), np.where(self._rows >= 0, depth[self._rows, self._columns], np.float32(0))
+        return np.array(self._resampled(color)), np.where(self._depth_at[0] < 0, 0, depth[self._depth_at])
 
     def label(self, file: Path) -> np.ndarray:
         """(H, W) int32 labels of an image of the size of colour."""
         ids = read_gray(file)
         if ids.shape != self.color_size:
             raise DataError(f"'{file}': it is {ids.shape}, colour images are {self.color_size}.", "Export it again.")
-        return ids[self._label_rows[:, None], self._label_columns].astype(np.int32)
+        return np.where(self._label_at[0] < 0, 0, ids[self._label_at]).astype(np.int32)
 
 
 def fused_cloud(views: PosedRGBD, voxel: float, far: float, normals: bool = True) -> Cloud:

@@ -20,6 +20,7 @@ from recon.io.onet import write_pointcloud
 from recon.io.types import Mesh
 
 SCAN = re.compile(r"(?P<scene>.+)_vh_clean(?P<fine>_2)?\.ply")
+LAMP = np.array([0.48, 0.8, 0.36])  # where the thumbnail's light comes from
 EYE = (0.7, 1.1, 0.9)  # of the thumbnail's camera, in the unit cube
 
 
@@ -101,6 +102,6 @@ def thumbnail(fused: Fused, width: int = 160, height: int = 120) -> np.ndarray:
     order = np.argsort(-depth)  # the nearest is drawn last
     order = order[((rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (depth > 0))[order]]
     picture = np.full((height, width, 3), 255, dtype=np.uint8)
-    light = 0.5 if fused.normals is None else 0.55 + 0.45 * fused.normals[order] @ (np.array([0.48, 0.8, 0.36]))
+    light = 0.5 if fused.normals is None else 0.55 + 0.4 * fused.normals[order] @ LAMP
     picture[rows[order], columns[order]] = (np.broadcast_to(light, len(order)) * 235)[:, None]
     return picture
