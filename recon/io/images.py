@@ -29,9 +29,10 @@ def read_image(source: str | Path | bytes, name: str = "", turn: bool = True) ->
         DataError: naming file and cause.
     """
     picture = _opened(source, name)
-    picture = ImageOps.exif_transpose(picture) if turn else picture
+    if turn:
+        ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        rgba = np.asarray(picture.convert("RGBA"))
+        rgba = np.asarray(picture if picture.mode == "RGBA" else picture.convert("RGBA"))
         return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture, dtype=np.float64)  # 16-bit grey: brought to 8 bits
