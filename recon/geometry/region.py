@@ -107,7 +107,8 @@ def from_masks(masks: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> 
 def carved(points: np.ndarray, masks: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> np.ndarray:
     """(N,) bool: which of (N, 3) `points` belong to the visual hull.
 
-    A point outside an image is not judged by it, but has to be seen by a quarter of the views, two at least.
+    A point outside an image is not judged by it, for images may cut the object off; but half as many views as see the
+    best seen point have to see it, and two at least.
     """
     height, width = masks.shape[1:]
     seen, hits = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
@@ -117,7 +118,7 @@ def carved(points: np.ndarray, masks: np.ndarray, intrinsics: np.ndarray, poses:
         columns, rows = pixels[inside].astype(np.int64).T
         seen += inside
         hits[inside] += mask[rows, columns]
-    return np.asarray((seen >= max(2, len(masks) // 4)) & (hits >= (1 - MISSES) * seen))
+    return np.asarray((seen >= max(2, seen.max(initial=0) / 2)) & (hits >= (1 - MISSES) * seen))
 
 
 def nearest_point(origins: np.ndarray, directions: np.ndarray) -> np.ndarray | None:

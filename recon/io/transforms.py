@@ -17,7 +17,7 @@ import numpy as np
 
 from recon.errors import DataError
 from recon.io.captures import Capture, Shot, parsed, pinhole, rigid, told
-from recon.io.images import IMAGES, image_size
+from recon.io.images import IMAGES, image_size, natural
 from recon.io.meshes import read_geometry
 from recon.io.parsing import FormatError
 from recon.io.types import Mesh
@@ -70,7 +70,7 @@ def parse_document(data: bytes) -> dict[str, Any]:
         raise FormatError("it holds no list 'frames' of photographs")
     if len(frames) > MANY:
         raise FormatError(f"it lists {len(frames)} frames")
-    document["frames"] = sorted(frames, key=lambda frame: str(frame.get("file_path", "")))
+    document["frames"] = sorted(frames, key=lambda frame: natural(str(frame.get("file_path", "")).replace("\\", "/")))
     return document
 
 
