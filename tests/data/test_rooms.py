@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from recon.data.loading import Draw
+from recon.data.loading import Draw, Split
 from recon.data.rooms import Rooms
+from recon.data.synthesis.rooms import Rooms as Factory
 from recon.errors import ConfigError, DataError
+from recon.geometry.distance import MeshDistance
+from recon.io.meshes import read_mesh
 from recon.io.splits import write_list
+from recon.io.types import Cloud
+from recon.metrics.walls import remove_walls
 from recon.observations import Occupancies, OrientedPoints, Points, Truth
 
 FILES = 4
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def write_room(folder: Path, files: int = FILES) -> None:
@@ -143,3 +149,24 @@ def test_what_is_missing_is_named(root: Path) -> None:
         file.unlink()
     with pytest.raises(DataError, match=r"points_iou': this folder holds no \.npz file"):
         data(root).load("rooms_04_00000000")
+
+
+@pytest.mark.slow
+def test_what_the_factory_makes_is_read_as_it_was(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"surface_points": 4000, "queries": 4000, "files": 2, "numbers": [4], "rooms": 1}
+    Factory(**small, source="shapes", path=str(tmp_path)).run()
+    module = Rooms(path=str(tmp_path))
+    ((name, split),) = [(n, s) for s in SPLITS for n in module.names(s)]
+    scene = module.load(name, split)
+    assert isinstance(scene.target, Truth)
+    assert isinstance(scene.target.surface, Cloud)
+    assert scene.target.occupancies is not None
+    mesh = read_mesh(tmp_path / "rooms_04" / name.removeprefix("rooms_04_") / "mesh.ply")
+    found = MeshDistance(mesh).query(scene.target.surface.points)
+    assert found.distance.max() < 5e-4
+    points, inside = scene.target.occupancies.points.numpy(), scene.target.occupancies.inside.numpy() > 0.5
+    assert 0.005 < inside.mean() < 0.3
+    assert points[inside, 1].min() > -0.5 - 5e-4
+    assert points[inside, 1].max() < mesh.vertices[:, 1].max() + 5e-4
+    kept = remove_walls(mesh, scene.target.surface.points, 2000).points
+    assert np.all(kept >= scene.target.surface.points.min(axis=0) - 0.0071)

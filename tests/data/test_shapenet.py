@@ -12,14 +12,19 @@ import pytest
 import torch
 
 from recon.data import shapenet
-from recon.data.loading import Draw
+from recon.data.loading import Draw, Split
 from recon.data.shapenet import ShapeNet
+from recon.data.synthesis.room_layout import BOX
+from recon.data.synthesis.shapenet import ShapeNet as Factory
 from recon.errors import ConfigError, DataError
+from recon.geometry.distance import MeshDistance
+from recon.io.meshes import write_mesh
 from recon.io.onet import write_pointcloud, write_points
 from recon.io.splits import write_list, write_metadata
-from recon.io.types import Cloud
+from recon.io.types import Cloud, Mesh
 from recon.observations import Occupancies, OrientedPoints, Points, Scene, Truth, Views, Voxels
 
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 STORED, QUERIES = 500, 804
 LOC, SCALE = np.array([1.0, -2.0, 3.0]), 0.5
 CLASSES = {"03001627": ["aa", "bb", "cc"], "04090263": ["dd"]}
@@ -308,3 +313,30 @@ def test_where_views_lie(root: Path) -> None:
         module = data(root / "none")
         module.use(Views, Voxels)
         module.names()
+
+
+def test_what_the_factory_makes_is_read_as_it_was(tmp_path: Path) -> None:
+    """A block off the origin, 3 long: its surface, inside and place come back through float16."""
+    low, size = np.array([2.0, -1.0, 5.0]), np.array([3.0, 1.0, 2.0])
+    block = Mesh(low + size * BOX.vertices, BOX.faces)
+    write_mesh(tmp_path / "things" / "block.ply", block)
+    made = Factory(
+        points=3000, queries=3000, source=str(tmp_path / "things"), path=str(tmp_path / "made"), kind="points"
+    )
+    made.run()
+    module = ShapeNet(path=str(tmp_path / "made"))
+    (name,) = [n for split in SPLITS for n in module.names(split)]
+    (split,) = [split for split in SPLITS if module.names(split)]
+    scene = module.load(name, split)
+    assert (name, scene.category) == ("things_block", "things")
+    assert isinstance(scene.target, Truth)
+    assert isinstance(scene.target.surface, Cloud)
+    assert scene.target.occupancies is not None
+    assert MeshDistance(block).query(scene.target.surface.points).distance.max() < 3 * 2.5e-4
+    points = scene.target.occupancies.points.numpy()
+    outward = np.maximum(low - points, points - low - size).max(axis=1)
+    sure = np.abs(outward) > 3 * 2.5e-4
+    np.testing.assert_array_equal((outward < 0)[sure], scene.target.occupancies.inside.numpy()[sure] > 0.5)
+    seen = cloud_of(scene)
+    np.testing.assert_allclose(seen.frame.to_world(np.zeros((1, 3)))[0], low + size / 2, atol=1e-9)
+    assert seen.frame.scale == pytest.approx(3)
