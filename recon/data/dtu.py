@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from recon.data.dtu_truth import cloud_of, truth_of
 from recon.data.loading import Draw, Split
 from recon.data.pictures import Picture, read_mask, stacked
 from recon.errors import ConfigError, DataError
+from recon.geometry.frames import Frame
 from recon.geometry.region import from_masks
 from recon.geometry.visual_hull import filtered_by_masks, inside_of
 from recon.io.images import natural, read_image
@@ -26,6 +28,8 @@ from recon.io.types import Cloud, Mesh
 from recon.observations import Observation, OrientedPoints, Points, PosedViews, Scene, Views
 
 T = TypeVar("T")
+
+log = logging.getLogger("recon")
 
 THREADS = 8
 FULL_WIDTH = 1600  # of DTU's images, for which the dilation of masks is meant
@@ -137,9 +141,8 @@ class DTU(ReconDataModule):
             poses=torch.from_numpy(scan.poses),
             region=scan.region,
         ).validated()
-        if views.region is None and views.mask is not None:
-            masks = inside_of(views.mask[:, 0].numpy())
-            views = replace(views, region=from_masks(masks, views.intrinsics.numpy(), scan.poses))
+        if views.region is None:
+            views = replace(views, region=_region(views))
         if self._cloud_file(name) is not None:
             views = replace(views, sparse=self._cloud(name, scan).points)
         return views
@@ -180,6 +183,17 @@ class DTU(ReconDataModule):
             kept = filtered_by_masks(cloud.points, np.stack(masks), scan.intrinsics, scan.poses, wide)
             cloud = Cloud(cloud.points[kept], None if cloud.normals is None else cloud.normals[kept])
         return Points.from_cloud(cloud, name)
+
+
+def _region(views: PosedViews) -> Frame | None:
+    """What the masks have in common; None, which is told, where they do not say."""
+    if views.mask is None:
+        return None
+    try:
+        return from_masks(inside_of(views.mask[:, 0].numpy()), views.intrinsics.numpy(), views.poses.numpy())
+    except DataError as error:
+        log.warning("%s: %s Its files have no scale_mat, either.", views.name, error.what)
+        return None
 
 
 def _shrunk(picture: Picture, factor: int) -> Picture:

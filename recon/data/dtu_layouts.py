@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,19 +83,19 @@ def read_layout(path: Path, layout: Layout | None = None, cameras: str = "camera
     file = path / f"{cameras}.npz"
     matrices = read_camera_npz(file)
     matrices = matrices.of(_rows(images, matrices.numbers, file))
-    kind = layout or layout_of(path, matrices)
-    intrinsics, poses = _of_matrices(matrices, kind, size, file)
-    region = None if matrices.scale is None else frame_of(matrices.scale[0])
+    with _named(file, "world_mat"):
+        kind = layout or layout_of(path, matrices)
+        intrinsics, poses = _of_matrices(matrices, kind, size)
+    with _named(file, "scale_mat"):
+        region = None if matrices.scale is None else frame_of(matrices.scale[0])
     return Scan(images, masks, intrinsics, poses, region, kind == "dvr")
 
 
-def _of_matrices(
-    matrices: CameraMatrices, layout: Layout, size: tuple[int, int], file: Path
-) -> tuple[np.ndarray, np.ndarray]:
+def _of_matrices(matrices: CameraMatrices, layout: Layout, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     projection = matrices.world[:, :3]
     if layout == "dvr":
         if matrices.unit is None:
-            raise DataError(f"'{file}': field 'camera_mat_0': it is missing.", "Is this data.layout=idr?")
+            raise DataError("There is no 'camera_mat_0'.", "Is this data.layout=idr?")
         projection = unit_to_pixels(size) @ matrices.unit[:, :3, :3] @ projection
     k, poses = decompose(projection)
     return recentred(k), poses
@@ -121,7 +122,17 @@ def _of_pytorch3d(data: DataDict, size: tuple[int, int], file: Path) -> tuple[np
             raise ValueError("there is a focal length that is not positive")
     except (ValueError, TypeError) as error:
         raise DataError(f"'{file}': field 'cameras_params': {error}.", "Read are (FoV)PerspectiveCameras.") from error
-    return k, from_pytorch3d(data.view)
+    with _named(file, "camera_mat"):
+        return k, from_pytorch3d(data.view)
+
+
+@contextmanager
+def _named(file: Path, field: str) -> Iterator[None]:
+    """Add file and field to what is wrong with matrices."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"'{file}': field '{field}': {error.what}", error.mend) from error
 
 
 def _folder(path: Path, what: str) -> Path | None:
