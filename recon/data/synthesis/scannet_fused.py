@@ -21,7 +21,7 @@ from recon.io.types import Mesh
 
 SCAN = re.compile(r"(?P<scene>.+)_vh_clean(?P<fine>_2)?\.ply")
 LAMP = np.array([0.48, 0.8, 0.36])  # where the thumbnail's light comes from
-EYE = (0.7, 1.1, 0.9)  # of the thumbnail's camera, in the unit cube
+EYE = np.array([0.7, 1.1, 0.9])  # of the thumbnail's camera, in the unit cube
 
 
 class ScannetFused(Factory):
@@ -95,12 +95,14 @@ def write_fused(
 
 def thumbnail(fused: Fused, width: int = 160, height: int = 120) -> np.ndarray:
     """(H, W, 3) uint8: the points from above, one corner in front, shaded by their normals."""
-    pose = look_at(np.array(EYE), np.array([0, -0.25, 0]), np.array([0, 1.0, 0]))
+    pose = look_at(EYE, np.array([0, -0.25, 0]), np.array([0, 1.0, 0]))
     k = np.array([[width * 0.9, 0, width / 2], [0, width * 0.9, height / 2], [0, 0, 1]])
     pixels, depth = project(fused.points, k, pose)
     columns, rows = np.floor(pixels).astype(int).T
-    order = np.argsort(-depth)  # the nearest is drawn last
-    order = order[((rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (depth > 0))[order]]
+    shown = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (depth > 0)
+    if fused.normals is not None:
+        shown &= ((EYE - fused.points) * fused.normals).sum(axis=1) > 0
+    order = np.flatnonzero(shown)[np.argsort(-depth[shown])]  # the nearest is drawn last
     picture = np.full((height, width, 3), 255, dtype=np.uint8)
     light = 0.5 if fused.normals is None else 0.55 + 0.4 * fused.normals[order] @ LAMP
     picture[rows[order], columns[order]] = (np.broadcast_to(light, len(order)) * 235)[:, None]
