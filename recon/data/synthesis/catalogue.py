@@ -16,12 +16,13 @@ from recon.data.solids import march
 from recon.data.synthesis.normalise import Up, normalised
 from recon.data.synthesis.occupancy import Solid
 from recon.data.synthesis.sources import find_meshes, named
+from recon.data.synthesis.splits import SPLITS
+from recon.data.synthesis.splits import split as split_names
 from recon.data.synthesis.textures import Textured, read_textured
 
 GENERATED = "shapes"
 PIECES = 12  # of each generated family
 RESOLUTION = 96  # cells along the cube in which they are marched
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,21 @@ class Catalogue:
         entries = [Entry(f"{name}_{i:02d}", n) for n, name in enumerate(categories) for i in range(PIECES)]
         return cls(tuple(entries), tuple(categories))
 
-    def part(self, split: Split, shares: Sequence[float], seed: int) -> Catalogue:
+    def part(self, split: Split, shares: tuple[float, float, float], seed: int) -> Catalogue:
         """The objects of one split; a category of fewer than three is in all of them.
 
         Args:
             split: which.
-            shares: of train, val and test.
+            shares: of train, val and test; they sum to 1.
             seed: of who goes where.
         """
         chosen: list[Entry] = []
-        for number, category in enumerate(self.categories):
-            entries = [e for e in self.entries if e.category == number]
-            order = np.random.default_rng([seed, zlib.crc32(category.encode())]).permutation(len(entries))
-            chosen += [entries[i] for i in sorted(_share(order, SPLITS.index(split), shares))]
+        for number in range(len(self.categories)):
+            entries = [entry for entry in self.entries if entry.category == number]
+            if len(entries) >= len(SPLITS):
+                kept = set(split_names([entry.name for entry in entries], seed, shares)[split])
+                entries = [entry for entry in entries if entry.name in kept]
+            chosen += entries
         return Catalogue(tuple(chosen), self.categories)
 
     def draw(self, rng: np.random.Generator) -> Entry:
@@ -81,15 +84,6 @@ class Catalogue:
         number = rng.choice(numbers)
         entries = [entry for entry in self.entries if entry.category == number]
         return entries[rng.integers(len(entries))]
-
-
-def _share(order: np.ndarray, index: int, shares: Sequence[float]) -> np.ndarray:
-    """The part of an order that is a split's: at least one for each split."""
-    if len(order) < len(shares):
-        return order
-    ends = np.round(np.cumsum(shares) / np.sum(shares) * len(order)).astype(int)
-    ends = np.clip(ends, np.arange(1, len(shares) + 1), len(order) - np.arange(len(shares))[::-1])
-    return order[ends[index - 1] if index else 0 : ends[index]]
 
 
 @dataclass(frozen=True)

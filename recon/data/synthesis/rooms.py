@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 import numpy as np
 
 from recon.data.loading import Split
-from recon.data.synthesis.catalogue import SPLITS, Catalogue, catalogue_of, load
+from recon.data.synthesis.catalogue import Catalogue, catalogue_of, load
 from recon.data.synthesis.factory import Factory, Item, Made, Shared
 from recon.data.synthesis.normalise import Up
 from recon.data.synthesis.occupancy import Solid
 from recon.data.synthesis.output import write_npz
 from recon.data.synthesis.room_layout import Room, Rules, compose
 from recon.data.synthesis.room_samples import drawn, occupied, portrait, surface, truth, write_queries, write_surface
+from recon.data.synthesis.splits import SPLITS
 from recon.errors import ConfigError
 from recon.io.clouds import write_cloud
 from recon.io.meshes import write_mesh
@@ -69,13 +71,13 @@ class Rooms(Factory):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
-            raise ConfigError(f"data.shares={list(shares)}: these are no shares of train, val and test.", "Give three.")
-        self.rooms, self.numbers, self.shares = rooms, tuple(numbers), tuple(shares)
+        if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ConfigError(f"shares={list(shares)}: these are no shares of train, val and test.", "They sum to 1.")
+        self.rooms, self.numbers = rooms, tuple(numbers)
+        self.shares = (shares[0], shares[1], shares[2])
         self.files, self.surface_points, self.queries = files, surface_points, queries
         self.density, self.wall, self.floor, self.height, self.edge = density, wall, floor, height, edge
         self.up = up
-        self._catalogue: Catalogue | None = None
 
     @property
     def rules(self) -> Rules:
@@ -83,12 +85,10 @@ class Rooms(Factory):
         edge = None if self.edge is None else (self.edge[0], self.edge[1])
         return Rules((self.floor[0], self.floor[1]), wall=self.wall, height=(self.height[0], self.height[1]), edge=edge)
 
-    @property
+    @cached_property
     def catalogue(self) -> Catalogue:
         """The objects there are."""
-        if self._catalogue is None:
-            self._catalogue = catalogue_of(self.source)
-        return self._catalogue
+        return catalogue_of(self.source)
 
     def items(self) -> Sequence[Item]:
         self.catalogue  # noqa: B018 - a missing source is told before any work
@@ -98,8 +98,8 @@ class Rooms(Factory):
     def split(self, name: str) -> Split:
         """The split of a room: the first ones are for training, the last for tests."""
         number = int(name.split("/")[1])
-        ends = np.round(np.cumsum(self.shares) / sum(self.shares) * self.rooms)
-        return SPLITS[int(np.searchsorted(ends, number, side="right"))]
+        ends = np.round(np.cumsum(self.shares) * self.rooms)
+        return cast(Split, SPLITS[int(np.searchsorted(ends, number, side="right"))])
 
     def make(self, item: Item, folder: Path) -> Made:
         rng, split = self.rng(item), self.split(item.name)
