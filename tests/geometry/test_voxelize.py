@@ -31,7 +31,7 @@ def separated(triangle: np.ndarray, centre: np.ndarray) -> bool:
     return any(p.min() > r + 1e-12 or p.max() < -r - 1e-12 for p, r in reaches)
 
 
-@pytest.mark.parametrize(("resolution", "faces"), [(6, 30), (9, 8)])
+@pytest.mark.parametrize(("resolution", "faces"), [(4, 24), (7, 6)])
 def test_touched_voxels_are_those_no_axis_separates(rng, resolution, faces):
     corners = rng.uniform(-0.1, 1.1, (faces, 3, 3)) * resolution
     corners[::4, :, 0] = corners[::4, :1, 0]  # some parallel to an axis
