@@ -97,20 +97,20 @@ class OccupancyFolders:
         """
         return list(self._listed(split))
 
-    def item(self, name: str, split: Split, draw: Draw, oriented: bool = True) -> Scene:
+    def item(self, name: str, split: Split, draw: Draw, normals: bool | None = None) -> Scene:
         """The points and queries of one draw, in the unit cube, float32; in validation all queries.
 
         Args:
             name: one of `names`.
             split: that it is in.
             draw: which.
-            oriented: whether normals are wanted, if there are some.
+            normals: whether they are wanted; None means where there are some.
 
         Raises:
             DataError: if its files are missing or damaged.
         """
         model, rng, sampling = self._find(name, split), draw.rng(), self.sampling
-        seen = self._observed(SurfaceFile(self._file(model, "pointcloud", rng)), name, rng, oriented)
+        seen = self._observed(SurfaceFile(self._file(model, "pointcloud", rng)), name, rng, normals)
         target = None
         if self.queries is not None:
             stored = QueryFile(self._file(model, self.queries, rng))
@@ -119,8 +119,13 @@ class OccupancyFolders:
             target = self._occupancies(stored, rows, rng)
         return Scene(seen, target, model.index, self._label(model.group))
 
-    def load(self, name: str, split: Split = "test") -> Scene:
+    def load(self, name: str, split: Split = "test", normals: bool | None = None) -> Scene:
         """The points of one draw that is always the same, with the `Frame` to the world, and all that is stored.
+
+        Args:
+            name: one of `names`.
+            split: that it is in.
+            normals: as `item`.
 
         Raises:
             DataError: if its files are missing or damaged.
@@ -129,11 +134,11 @@ class OccupancyFolders:
         rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         seen = SurfaceFile(self._file(model, "pointcloud", rng))
         frame = _frame(seen)
-        observation = self._observed(seen, name, rng, True, frame)
+        observation = self._observed(seen, name, rng, normals, frame)
         stored = SurfaceFile(self._file(model, "pointcloud", rng))
         stored.verify()
-        normals = stored.normals(kind=np.float64) if stored.has_normals else None
-        surface = Cloud(_frame(stored).to_world(stored.points(kind=np.float64)), normals)
+        true_normals = stored.normals(kind=np.float64) if stored.has_normals else None
+        surface = Cloud(_frame(stored).to_world(stored.points(kind=np.float64)), true_normals)
         occupancies = None
         if self.queries is not None:
             queries = QueryFile(self._file(model, self.queries, rng))
@@ -142,14 +147,28 @@ class OccupancyFolders:
             occupancies = Occupancies(torch.from_numpy(world), torch.from_numpy(queries.inside().astype(np.float32)))
         return Scene(observation, Truth(surface, occupancies), model.index, self._label(model.group))
 
+    def has_normals(self) -> bool:
+        """Whether the first cloud has normals, which then all are taken to have.
+
+        Raises:
+            DataError: if there is none, or it is damaged.
+        """
+        group = self._groups()[0]
+        lists = (self.root / group / f"{split}.lst" for split in ("train", "val", "test"))
+        first = next((name for file in lists if file.is_file() for name in read_list(file)), None)
+        if first is None:
+            raise DataError(f"'{self.root / group}': its lists are empty.", "Name the class's models in them.")
+        file = self._file(Model(0, group, first), "pointcloud", np.random.default_rng(0))
+        return SurfaceFile(file).has_normals
+
     def _observed(
-        self, stored: SurfaceFile, name: str, rng: np.random.Generator, oriented: bool, frame: Frame | None = None
+        self, stored: SurfaceFile, name: str, rng: np.random.Generator, normals: bool | None, frame: Frame | None = None
     ) -> Points:
         rows = self._seen_rows(stored, rng)
         points = stored.points(rows)
         points += np.float32(self.sampling.noise) * rng.standard_normal(points.shape, dtype=np.float32)
         frame = frame or Frame()
-        if not (oriented and stored.has_normals):
+        if normals is False or (normals is None and not stored.has_normals):
             return Points(torch.from_numpy(points), frame, name)
         return OrientedPoints(torch.from_numpy(points), frame, name, torch.from_numpy(stored.normals(rows)))
 
@@ -243,3 +262,8 @@ def root_of(path: Path, published: str) -> Path:
     """The folder of the classes: `path`, or the folder in it that the published archive unpacks to."""
     inside = path / published
     return inside if inside.is_dir() else path
+
+
+def wants_normals(observation: type | None) -> bool | None:
+    """Whether an observation of this type has normals; None where none was asked for."""
+    return None if observation is None else issubclass(observation, OrientedPoints)

@@ -8,8 +8,8 @@ from typing import Unpack
 
 from recon.data.base import ReconDataModule, Shared, folder
 from recon.data.loading import Draw, Split
-from recon.data.onet import OccupancyFolders, Sampling, root_of
-from recon.observations import Occupancies, OrientedPoints, Scene
+from recon.data.onet import OccupancyFolders, Sampling, root_of, wants_normals
+from recon.observations import Occupancies, Points, Scene
 
 PUBLISHED = "synthetic_room_dataset"
 
@@ -64,14 +64,19 @@ class Rooms(ReconDataModule):
         )
         return OccupancyFolders(root_of(there, PUBLISHED), self.sampling, self.classes, "points_iou", self.seed)
 
+    @property
+    def gives(self) -> tuple[type, ...]:
+        """Points, with normals if the first room has them."""
+        return self.may_give if self.items.has_normals() else (Points,)
+
     def names(self, split: Split = "test") -> Sequence[str]:
         """``<class>_<room>``, class by class."""
         return self.items.names(split)
 
     def load(self, name: str, split: Split = "test") -> Scene:
         """A noisy cloud of `points`, and as its truth a dense cloud with normals, and occupancies."""
-        return self.items.load(name, split)
+        return self.items.load(name, split, wants_normals(self.observation))
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:
         """A noisy cloud, and the occupancies of queries."""
-        return self.items.item(name, split, draw, self.observation in (None, OrientedPoints))
+        return self.items.item(name, split, draw, wants_normals(self.observation))

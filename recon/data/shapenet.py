@@ -14,7 +14,7 @@ from typing import Literal, Unpack
 from recon.data.base import ReconDataModule, Shared, folder
 from recon.data.images import Preparation
 from recon.data.loading import Draw, Split
-from recon.data.onet import OccupancyFolders, Sampling, root_of
+from recon.data.onet import OccupancyFolders, Sampling, root_of, wants_normals
 from recon.data.renderings import Renderings
 from recon.observations import Occupancies, OrientedPoints, Points, Scene, Views, Voxels
 
@@ -96,6 +96,12 @@ class ShapeNet(ReconDataModule):
         )
 
     @property
+    def gives(self) -> tuple[type, ...]:
+        """Points, with normals if the first cloud has them, and views; a set that is not there is asked for later."""
+        is_there = any(root_of(self.path, PUBLISHED).glob("*/*.lst"))
+        return self.may_give if not is_there or self.clouds.has_normals() else (Points, Views)
+
+    @property
     def gives_views(self) -> bool:
         """Whether the method wants views, not points."""
         return self.observation is not None and issubclass(self.observation, Views)
@@ -142,13 +148,13 @@ class ShapeNet(ReconDataModule):
     def load(self, name: str, split: Split = "test") -> Scene:
         """Of points: a noisy cloud, and a dense one with occupancies as the truth. Of views: those of the test."""
         if not self.gives_views:
-            return self.clouds.load(name, split)
+            return self.clouds.load(name, split, wants_normals(self.observation))
         return _named(self.renderings.load(self._pictured(split)[name], split), name)
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:
         """A noisy cloud and the occupancies of queries; or some views and the voxels."""
         if not self.gives_views:
-            return self.clouds.item(name, split, draw, self.observation in (None, OrientedPoints))
+            return self.clouds.item(name, split, draw, wants_normals(self.observation))
         return _named(self.renderings.item(self._pictured(split)[name], split, draw), name)
 
     def _pictured(self, split: Split) -> dict[str, str]:

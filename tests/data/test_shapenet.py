@@ -170,8 +170,23 @@ def test_normals_are_read_only_where_they_are_wanted(root: Path) -> None:
     module.use(OrientedPoints, Occupancies)
     with pytest.raises(DataError, match="field 'normals': there are 40 for 50 points"):
         module.item("03001627_aa", "train", Draw(0, 0, 0))
-    write_pointcloud(file, np.zeros((50, 3)))
+
+
+def test_whether_there_are_normals_is_known_beforehand(root: Path) -> None:
+    assert data(root).gives == (OrientedPoints, Points, Views)
+    assert data(root / "none").gives == (OrientedPoints, Points, Views)  # what is missing is told when it is read
+    write_pointcloud(root / "03001627" / "aa" / "pointcloud.npz", np.zeros((50, 3)))
+    module = data(root)
+    assert module.gives == (Points, Views)
     assert type(module.item("03001627_aa", "train", Draw(0, 0, 0)).observation) is Points
+    assert type(module.load("03001627_aa").observation) is Points
+    module.use(OrientedPoints, Occupancies)
+    with pytest.raises(DataError, match="field 'normals': it is missing"):
+        module.item("03001627_aa", "train", Draw(0, 0, 0))
+    for name in ("train", "val", "test"):
+        write_list(root / "03001627" / f"{name}.lst", [])
+    with pytest.raises(DataError, match="its lists are empty"):
+        _ = data(root).gives
 
 
 def test_a_part_of_the_cloud(root: Path) -> None:
