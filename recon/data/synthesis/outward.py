@@ -31,9 +31,10 @@ def parts_outward(mesh: Mesh) -> Mesh:
     inward = np.flatnonzero(volume < 0)
     if not len(inward):
         return mesh
-    _, first = np.unique(label, return_index=True)
     outer = RayCaster(replace(mesh, faces=mesh.faces[~np.isin(part, inward)]))
-    turned = inward[outer.winding(mesh.vertices[first[inward]]) == 0]
+    asked = np.flatnonzero(np.isin(label, inward))
+    # Only where all of it lies within others is it a cavity; else one of its parts was exported inside out.
+    turned = np.unique(label[asked[outer.winding(mesh.vertices[asked]) == 0]])
     faces = mesh.faces.copy()
     rows = np.isin(part, turned)
     faces[rows] = faces[rows][:, ::-1]

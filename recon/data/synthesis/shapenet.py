@@ -128,7 +128,7 @@ class ShapeNet(Factory):
         viewpoints = [Viewpoint(azimuth, elevation, 0.0, ratio) for azimuth, elevation, ratio in drawn.tolist()]
         names = [f"{number:02d}.png" for number in range(self.views)]
         for name, viewpoint in zip(names, viewpoints, strict=True):
-            rgb, alpha = renderer.picture(intrinsics(), viewpoint.pose(), (SIDE, SIDE))
+            rgb, alpha = renderer.picture(intrinsics(), viewpoint.pose(), (SIDE, SIDE), supersample=3)
             write_png(folder / name, np.dstack([rgb, alpha]))
         write_text(folder / "renderings.txt", "".join(f"{name}\n" for name in names))
         write_text(folder / "rendering_metadata.txt", format_viewpoints(viewpoints))

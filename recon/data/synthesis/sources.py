@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from recon.data.own import find
-from recon.errors import ConfigError, DataError
+from recon.errors import ConfigError
 from recon.io.splits import is_name
 
 MESHES = (".obj", ".off", ".ply", ".stl", ".glb")
-# Folders and files called so say nothing: ShapeNet's <class>/<id>/models/model_normalized.obj, ModelNet's <class>/train.
+# Names that say nothing, as in ShapeNet's <class>/<id>/models/model_normalized.obj and ModelNet's <class>/train.
 HOLLOW = {"model", "models", "model_normalized", "mesh", "meshes", "train", "test", "val"}
 MANY = 1000  # alternatives in braces
 
@@ -29,12 +29,15 @@ def find_meshes(source: str | None) -> list[Path]:
     if source is None:
         raise ConfigError("prepare: there is nothing to make data from.", "Add source='meshes/**/*.{obj,ply,off,stl}'.")
     root = Path(source).expanduser()
-    if root.is_dir():
+    if source.startswith("@") and not root.exists():
+        found = _listed(Path(source[1:]).expanduser())
+    elif root.is_dir():
         found = [f for f in root.rglob("*") if f.suffix.lower() in MESHES and f.is_file()]
     elif root.exists():
         found = [root]
     else:
-        found = [file for pattern in alternatives(source) for file in _matching(pattern)]
+        patterns = alternatives(str(root))
+        found = [f for pattern in patterns for f in map(Path, glob.glob(pattern, recursive=True)) if f.is_file()]
     if not found:
         known = f"Files of these formats are read: {' '.join(MESHES)}. Put quotes around patterns."
         raise ConfigError(f"source={source}: this names no mesh.", known)
@@ -82,13 +85,20 @@ def named(files: Sequence[Path], category: str | None = None) -> dict[tuple[str,
     return names
 
 
-def _matching(pattern: str) -> list[Path]:
+def _listed(path: Path) -> list[Path]:
+    """The files of a list, one a line, relative ones from where it lies; lines may be empty or start with ``#``."""
     try:
-        return find(pattern)
-    except DataError:
-        if pattern.startswith("@"):
-            raise
-        return []  # others of its alternatives may match
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"source=@{path}: this list cannot be read ({error}).", "Give a path a line.") from error
+    files = [path.parent / Path(line.strip()).expanduser() for line in lines if line.strip() and line[0] != "#"]
+    missing = [f for f in files if not f.is_file()]
+    if missing:
+        raise ConfigError(
+            f"source=@{path}: '{missing[0]}' is not there ({len(missing)} of {len(files)} are missing).",
+            "Give paths relative to the list's own folder, or absolute ones.",
+        )
+    return files
 
 
 def _label(file: Path, category: str | None) -> tuple[str, str]:

@@ -132,7 +132,7 @@ def read_textured(path: str | Path) -> Textured:
 def _with_materials(path: Path) -> Textured | None:
     try:
         resolver = InFolder(path)
-        scene = trimesh.load_scene(path, resolver=resolver, process=False, maintain_order=True)
+        scene = trimesh.load_scene(path, resolver=resolver, process=False)
         parts = [_part(scene, node) for node in scene.graph.nodes_geometry]
         return merged([p for p in parts if p is not None]) if any(p is not None for p in parts) else None
     except Exception as error:  # trimesh raises anything on files of others; the shape was read before
