@@ -1,13 +1,13 @@
 """Constants of the smoothing-spline energy from what is known of a scan: its spacing and its noise.
 
 Found on generated shapes (blobs, a bumpy ball, a machined part, a knot, thin plates) with and without noise, then
-frozen; no scan was used, but for heavy noise, where one scan's result was
-seen beside the shapes'. Lengths are in a frame where the longest side of the cloud is 2.
+frozen; no scan was used. Those of heavy noise are what `benchmarks/spline_constants.py` selects. Lengths are in a frame
+where the longest side of the cloud is 2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,27 @@ FINEST = 256
 AREA_SMOOTH = 50
 ISOLATED = 10
 FAR, STRAY = 4.0, 12.0
+
+
+@dataclass(frozen=True)
+class HeavyRule:
+    """What heavy noise changes.
+
+    Attributes:
+        smooth: the smoothing length; the trust length has grown long enough to smooth, too.
+        normal_scale: of robust normals, None for least squares: where a part is as thin as the noise, points and
+            normals of its other side are outliers to this one.
+        position_scale: of robust positions, in deviations of the noise, or None.
+        even: all points count the same, for balls that hold enough of them reach through the part.
+    """
+
+    smooth: float
+    normal_scale: float | None
+    position_scale: float | None
+    even: bool = True
+
+
+HEAVY_RULE = HeavyRule(0.02, 0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -72,18 +93,21 @@ def _noisy(facts: ScanFacts) -> SplineEnergy:
     # Normals from principal axes are biased where the surface bends, so positions must count for more.
     growth = (facts.noise / 0.01) ** 0.5
     trust = 0.025 * growth if facts.estimated else min(0.035, 0.035 * growth)
-    return SplineEnergy(
+    usual = SplineEnergy(
         resolution=cells_for(2 * facts.noise, 64, 128),
         trust=max(trust, 0.025 * growth),
-        # Under heavy noise the long trust length smooths already.
-        smooth=0.02 if facts.heavy else 0.03 * min(1.0, facts.noise / 0.005),
+        smooth=0.03 * min(1.0, facts.noise / 0.005),
         curvature_scale=1.0,
-        # Where a part is as thin as the noise, points and normals of its other side are outliers to this one.
-        normal_scale=0.5 if facts.heavy else None,
-        position_scale=2 * facts.noise if facts.heavy else None,
         rounds=4,
         iterations=(30, 20, 15, 12),
     )
+    return _heavy(usual, facts.noise) if facts.heavy else usual
+
+
+def _heavy(usual: SplineEnergy, noise: float) -> SplineEnergy:
+    rule = HEAVY_RULE
+    positions = None if rule.position_scale is None else rule.position_scale * noise
+    return replace(usual, smooth=rule.smooth, normal_scale=rule.normal_scale, position_scale=positions)
 
 
 def cells_for(cell: float, least: int, most: int = FINEST) -> int:
@@ -103,7 +127,7 @@ def areas_for(neighbours: Neighbours, facts: ScanFacts) -> np.ndarray:
     """
     if not facts.noisy:
         return neighbours.areas()
-    if facts.heavy:
+    if facts.heavy and HEAVY_RULE.even:
         return np.full(len(neighbours), neighbours.areas().mean())
     in_ball = int(np.pi * (3 * facts.noise / facts.spacing) ** 2)
     return neighbours.areas(max(SPACING_K, min(in_ball, len(neighbours) // 8)), smooth=AREA_SMOOTH)
