@@ -64,7 +64,7 @@ def read_picture(shot: Shot, capture: Capture, colors: bool = True) -> Picture:
     Args:
         shot: one of the capture's.
         capture: tells how depth is stored.
-        colors: False leaves colour and mask black, where only depth is wanted.
+        colors: False leaves colour black, where only depth is wanted.
 
     Raises:
         DataError: if a file is missing or damaged, or the image is not of its camera's shape.
@@ -89,7 +89,7 @@ def read_picture(shot: Shot, capture: Capture, colors: bool = True) -> Picture:
             )
         k = resized(k, declared, size)
     mask = None
-    if colors and shot.mask is not None:
+    if shot.mask is not None:
         mask = at_size(read_mask(shot.mask), size, "nearest")
     elif alpha is not None and (alpha < 255).any():
         mask = at_size(torch.from_numpy(alpha)[None], size, "area")

@@ -113,7 +113,8 @@ def read_posed(capture: Capture, name: str, choice: Choice) -> PosedViews:
 def read_fused(capture: Capture, name: str, choice: Choice, normals: bool = True) -> Points:
     """The cloud that all depth images of a recording make together, normals towards the cameras.
 
-    Frames are decoded one after another and merged in voxels, so that long recordings fit into memory.
+    Only what masks hold counts, where a recording has some. Frames are decoded one after another and merged in voxels,
+    so that long recordings fit into memory.
 
     Raises:
         DataError: as `read_posed`, and if there is no depth in them.
@@ -121,7 +122,7 @@ def read_fused(capture: Capture, name: str, choice: Choice, normals: bool = True
     capture = chosen(capture, choice)
     voxel = choice.voxel or _voxel(capture, choice)
     clouds = (
-        frame_cloud(picture.depth[0].numpy(), picture.intrinsics, shot.pose, normals=normals)
+        frame_cloud(_masked_depth(picture), picture.intrinsics, shot.pose, normals=normals)
         for shot, picture in zip(capture.shots, _decoded(capture, choice, colors=False), strict=True)
         if picture.depth is not None
     )
@@ -192,6 +193,13 @@ def _voxel(capture: Capture, choice: Choice) -> float:
     return from_points(np.concatenate(points)).scale / CELLS
 
 
+def _masked_depth(picture: Picture) -> np.ndarray:
+    """(H, W) depth, 0 beside the mask."""
+    assert picture.depth is not None
+    depth = picture.depth if picture.mask is None else picture.depth * (picture.mask > 127)
+    return depth[0].numpy()
+
+
 def _within(clouds: Iterator[Cloud], choice: Choice) -> Iterator[Cloud]:
     """Only what lies in the region that was given by hand, if one was."""
     for cloud in clouds:
@@ -212,12 +220,12 @@ def _decoded(capture: Capture, choice: Choice, colors: bool = True) -> Iterator[
 
 def _picture(shot: Shot, capture: Capture, choice: Choice, colors: bool) -> Picture:
     picture = read_picture(shot, capture, colors)
-    if choice.masks is not None and colors:
+    if choice.masks is not None:
         mask = read_mask(_mask_of(shot, Path(choice.masks).expanduser()))
         picture = replace(picture, mask=at_size(mask, picture.size, "nearest"))
     if picture.depth is not None and choice.max_depth is not None:
         picture = replace(picture, depth=torch.where(picture.depth <= choice.max_depth, picture.depth, 0))
-    return _undistorted(picture, shot).shrunk(choice.downscale)
+    return _undistorted(picture.shrunk(choice.downscale), shot)  # in this order: less to undistort
 
 
 def _undistorted(picture: Picture, shot: Shot) -> Picture:

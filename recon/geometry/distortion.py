@@ -8,11 +8,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from recon.errors import DataError
 from recon.geometry.cameras import directions_of, pixel_centres
 
 LARGEST_ZOOM = 4.0
+STRIP = 256  # rows that are undistorted at once
 
 
 def distort(points: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
@@ -88,12 +90,14 @@ def undistort(image: Tensor, intrinsics: np.ndarray, target: np.ndarray, coeffic
         mode: ``bilinear``, or ``nearest`` for depth and labels.
     """
     height, width = image.shape[1:]
-    seen = sampled(intrinsics, target, coefficients, pixel_centres(height, width))
-    grid = torch.from_numpy(seen / [width / 2, height / 2] - 1).float()[None]
-    moved = torch.nn.functional.grid_sample(
-        image.float()[None], grid, mode=mode, padding_mode="border", align_corners=False
-    )[0]
-    return moved.round().to(image.dtype) if image.dtype == torch.uint8 else moved.to(image.dtype)
+    pixels, source = pixel_centres(height, width), image.float()[None]
+    moved = torch.empty_like(image)
+    for top in range(0, height, STRIP):  # where rays go takes a hundred bytes a pixel
+        seen = sampled(intrinsics, target, coefficients, pixels[top : top + STRIP])
+        grid = torch.from_numpy(seen / [width / 2, height / 2] - 1).float()[None]
+        strip = functional.grid_sample(source, grid, mode=mode, padding_mode="border", align_corners=False)[0]
+        moved[:, top : top + STRIP] = strip.round() if image.dtype == torch.uint8 else strip
+    return moved
 
 
 def _zoomed(intrinsics: np.ndarray, zoom: float) -> np.ndarray:

@@ -9,11 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from recon.cli import main
 from recon.data.own import Own
 from recon.errors import ConfigError, DataError
 from recon.geometry.cameras import project
 from recon.geometry.distortion import sampled
 from recon.io.images import write_png
+from recon.io.meshes import read_mesh
 from recon.observations import OrientedPoints, Points, PosedRGBD, PosedViews, Views
 from tests.data import recordings
 from tests.data.recordings import CENTRE, RADIUS, SIZE, VIEWS, K
@@ -95,6 +97,56 @@ def test_the_fused_cloud_minds_region_depth_and_frames(tmp_path):
     scan = Own(input=folder, use_normals=False)
     scan.use(Points)
     assert type(only(scan)) is Points
+
+
+def test_a_recording_goes_through_the_default_method(tmp_path):
+    folder = recordings.redwood(tmp_path / "ball")
+    run = [
+        "trainer=cpu",
+        "report=false",
+        "logger=none",
+        "preview=false",
+        "resolution=48",
+        f"hydra.run.dir={tmp_path}/run",
+    ]
+    assert main(["reconstruct", f"input={folder}", f"output={tmp_path}/mesh.ply", "data.voxel=0.03", *run]) == 0
+    mesh = read_mesh(tmp_path / "mesh.ply")
+    error = np.linalg.norm(mesh.vertices - CENTRE, axis=1) - RADIUS
+    assert np.sqrt((error**2).mean()) < 0.01
+    assert mesh.to_trimesh().volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
+
+
+def test_what_a_method_cannot_use_is_said_before_the_work(tmp_path, capsys):
+    folder = recordings.middlebury(tmp_path / "ball")
+    assert main(["reconstruct", f"input={folder}", f"hydra.run.dir={tmp_path}/run"]) == 2
+    assert "own gives posed views" in capsys.readouterr().err
+
+
+def test_depth_and_masks_that_a_transforms_file_names(tmp_path):
+    """Depth of half the size, as telephones give it: the photographs keep theirs; masks cut the fused cloud."""
+    folder = recordings.transforms(tmp_path / "ball", alpha=False)
+    (folder / "depth").mkdir()
+    document = json.loads((folder / "transforms.json").read_text())
+    for i, (frame, pose) in enumerate(zip(document["frames"], recordings.poses(), strict=True)):
+        _, depth = recordings.seen(pose, np.diag([0.5, 0.5, 1]) @ K, (30, 40))
+        if i % 2:
+            np.save(folder / f"depth/{i}.npy", (depth * 1000).astype(np.float32))
+        else:
+            write_png(folder / f"depth/{i}.png", np.round(depth * 1000).astype(np.uint16))
+        mask = np.zeros(SIZE, dtype=np.uint8)
+        mask[: SIZE[0] // 2] = 255
+        write_png(folder / f"mask{i}.png", mask)
+        frame |= {"depth_file_path": f"depth/{i}.{'npy' if i % 2 else 'png'}", "mask_path": f"mask{i}.png"}
+    (folder / "transforms.json").write_text(json.dumps(document))
+    data = Own(input=str(folder))
+    views = only(data)
+    assert type(views) is PosedRGBD
+    assert views.depth.shape == (VIEWS, 1, *SIZE)
+    assert views.mask[:, :, : SIZE[0] // 2].eq(255).all()
+    data.use(Points)
+    points = only(data).points.numpy()
+    assert np.abs(np.linalg.norm(points - CENTRE, axis=1) - RADIUS).mean() < 0.01
+    assert np.quantile(points[:, 1], 0.95) < CENTRE[1] + 0.6 * RADIUS  # y points down: the lower half was masked
 
 
 def test_masks_of_a_folder_and_of_alpha(tmp_path):
