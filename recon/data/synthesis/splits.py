@@ -9,9 +9,7 @@ SHARES = (0.7, 0.1, 0.2)
 SPLITS = ("train", "val", "test")
 
 
-def split(
-    names: Iterable[str], seed: int = 0, shares: tuple[float, float, float] = SHARES
-) -> dict[str, list[str]]:
+def split(names: Iterable[str], seed: int = 0, shares: tuple[float, float, float] = SHARES) -> dict[str, list[str]]:
     """Part names into train, val and test, each sorted, by an order that the seed and the names alone decide.
 
     Each split has its share rounded, but one name at least as long as there are three; of two, one is for test.
