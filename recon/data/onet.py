@@ -7,7 +7,6 @@ models, ``<root>/metadata.yaml`` the classes. Shared by `shapenet` and `rooms`.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ import numpy as np
 import torch
 
 from recon.data.loading import Draw, Split
-from recon.errors import ConfigError, DataError, did_you_mean
+from recon.data.onet_layout import Layout
+from recon.errors import ConfigError
 from recon.geometry.frames import Frame
 from recon.io.onet import ALL, QueryFile, Rows, SurfaceFile
-from recon.io.splits import is_name, read_list, read_metadata
 from recon.io.types import Cloud
 from recon.observations import Occupancies, OrientedPoints, Points, Scene, Truth
 
@@ -53,15 +52,6 @@ class Sampling:
             raise ConfigError(f"data.part_ratio={self.part_ratio}: it is a share.", "Give a number in (0, 1].")
 
 
-@dataclass(frozen=True)
-class Model:
-    """Where an item lies: its number in the split, class, and folder below the class's."""
-
-    index: int
-    group: str
-    folder: str
-
-
 class OccupancyFolders:
     """Items of Occupancy Networks' layout, named ``<class>_<model>``.
 
@@ -81,12 +71,8 @@ class OccupancyFolders:
         queries: str | None = "points",
         seed: int = 0,
     ) -> None:
-        self.root, self.sampling, self.classes = root, sampling, classes
-        self.queries, self.seed = queries, seed
-        self._models: dict[Split, dict[str, Model]] = {}
-        self._labels: dict[str, str] | None = None
-        self._several: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._files: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.layout = Layout(root, classes)
+        self.sampling, self.queries, self.seed = sampling, queries, seed
 
     def names(self, split: Split = "test") -> list[str]:
         """Of a split's models, class by class, in the order of the lists.
@@ -95,7 +81,7 @@ class OccupancyFolders:
             DataError: if a list is missing or damaged.
             ConfigError: if a wanted class is not there.
         """
-        return list(self._listed(split))
+        return list(self.layout.models(split))
 
     def item(self, name: str, split: Split, draw: Draw, normals: bool | None = None) -> Scene:
         """The points and queries of one draw, in the unit cube, float32; in validation all queries.
@@ -109,15 +95,15 @@ class OccupancyFolders:
         Raises:
             DataError: if its files are missing or damaged.
         """
-        model, rng, sampling = self._find(name, split), draw.rng(), self.sampling
-        seen = self._observed(SurfaceFile(self._file(model, "pointcloud", rng)), name, rng, normals)
+        model, rng, sampling = self.layout.model(name, split), draw.rng(), self.sampling
+        seen = self._observed(SurfaceFile(self.layout.file(model, "pointcloud", rng)), name, rng, normals)
         target = None
         if self.queries is not None:
-            stored = QueryFile(self._file(model, self.queries, rng))
+            stored = QueryFile(self.layout.file(model, self.queries, rng))
             count = sampling.queries if split == "train" else sampling.val_queries
             rows = ALL if count is None else rng.integers(len(stored), size=count)
             target = self._occupancies(stored, rows, rng)
-        return Scene(seen, target, model.index, self._label(model.group))
+        return Scene(seen, target, model.index, self.layout.label(model.group))
 
     def load(self, name: str, split: Split = "test", normals: bool | None = None) -> Scene:
         """The points of one draw that is always the same, with the `Frame` to the world, and all that is stored.
@@ -130,22 +116,22 @@ class OccupancyFolders:
         Raises:
             DataError: if its files are missing or damaged.
         """
-        model = self._find(name, split)
+        model = self.layout.model(name, split)
         rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        seen = SurfaceFile(self._file(model, "pointcloud", rng))
+        seen = SurfaceFile(self.layout.file(model, "pointcloud", rng))
         frame = _frame(seen)
         observation = self._observed(seen, name, rng, normals, frame)
-        stored = SurfaceFile(self._file(model, "pointcloud", rng))
+        stored = SurfaceFile(self.layout.file(model, "pointcloud", rng))
         stored.verify()
         true_normals = stored.normals(kind=np.float64) if stored.has_normals else None
         surface = Cloud(_frame(stored).to_world(stored.points(kind=np.float64)), true_normals)
         occupancies = None
         if self.queries is not None:
-            queries = QueryFile(self._file(model, self.queries, rng))
+            queries = QueryFile(self.layout.file(model, self.queries, rng))
             queries.verify()
             world = _frame(queries).to_world(queries.points(kind=np.float64))
             occupancies = Occupancies(torch.from_numpy(world), torch.from_numpy(queries.inside().astype(np.float32)))
-        return Scene(observation, Truth(surface, occupancies), model.index, self._label(model.group))
+        return Scene(observation, Truth(surface, occupancies), model.index, self.layout.label(model.group))
 
     def has_normals(self) -> bool:
         """Whether the first cloud has normals, which then all are taken to have.
@@ -153,12 +139,7 @@ class OccupancyFolders:
         Raises:
             DataError: if there is none, or it is damaged.
         """
-        group = self._groups()[0]
-        lists = (self.root / group / f"{split}.lst" for split in ("train", "val", "test"))
-        first = next((name for file in lists if file.is_file() for name in read_list(file)), None)
-        if first is None:
-            raise DataError(f"'{self.root / group}': its lists are empty.", "Name the class's models in them.")
-        file = self._file(Model(0, group, first), "pointcloud", np.random.default_rng(0))
+        file = self.layout.file(self.layout.first(), "pointcloud", np.random.default_rng(0))
         return SurfaceFile(file).has_normals
 
     def _observed(
@@ -188,80 +169,10 @@ class OccupancyFolders:
             points += np.float32(self.sampling.jitter) * rng.standard_normal(points.shape, dtype=np.float32)
         return Occupancies(torch.from_numpy(points), torch.from_numpy(stored.inside(rows).astype(np.float32)))
 
-    def _file(self, model: Model, stem: str, rng: np.random.Generator) -> str:
-        """One of the item's files of this stem; where there are several, their folder is listed but once."""
-        base = f"{self.root}/{model.group}/{model.folder}"
-        files = self._files.get((base, stem))
-        if files is None:
-            if not os.path.isdir(f"{base}/{stem}"):
-                return f"{base}/{stem}.npz"
-            files = tuple(sorted(f for f in os.listdir(f"{base}/{stem}") if f.endswith(".npz")))
-            # Most items have the same names, which then take memory once.
-            files = self._files[base, stem] = self._several.setdefault(files, files)
-        if not files:
-            raise DataError(f"'{base}/{stem}': this folder holds no .npz file.", "Download or make this item again.")
-        return f"{base}/{stem}/{files[rng.integers(len(files))]}"
-
-    def _find(self, name: str, split: Split) -> Model:
-        models = self._listed(split)
-        if name not in models:
-            raise ConfigError(f"There is no '{name}' among the {len(models)} of split '{split}'.", "See data.scene.")
-        return models[name]
-
-    def _listed(self, split: Split) -> dict[str, Model]:
-        if split not in self._models:
-            models: dict[str, Model] = {}
-            for group in self._groups():
-                for folder in self._list(group, split):
-                    name = f"{group}_{folder}"
-                    if name in models:
-                        raise DataError(f"'{self.root}': two models would be called '{name}'.", "Rename one of them.")
-                    models[name] = Model(len(models), group, folder)
-            self._models[split] = models
-        return self._models[split]
-
-    def _list(self, group: str, split: Split) -> list[str]:
-        path = self.root / group / f"{split}.lst"
-        if not path.is_file():
-            raise DataError(
-                f"'{path}': this list is missing.",
-                f"Write the names of the class's folders into it that are for split '{split}', one a line (or none).",
-            )
-        return read_list(path)
-
-    def _groups(self) -> list[str]:
-        """The class folders: all that have a list, or those asked for by folder or by name."""
-        there = sorted({f.parent.name for f in self.root.glob("*/*.lst") if is_name(f.parent.name)})
-        if not there:
-            raise DataError(
-                f"'{self.root}': no folder in it has a train.lst, val.lst or test.lst.",
-                "Give the folder of the classes as data.path, or make it: recon prepare.",
-            )
-        if self.classes is None:
-            return there
-        known = {group: group for group in there} | {self._label(group): group for group in there}
-        for wanted in self.classes:
-            if wanted not in known:
-                raise ConfigError(f"data.classes: there is no '{wanted}'.", did_you_mean(wanted, known))
-        return sorted({known[wanted] for wanted in self.classes})
-
-    def _label(self, group: str) -> str:
-        """What a class is called, by its folder's name where nothing else is known."""
-        if self._labels is None:
-            path = self.root / "metadata.yaml"
-            self._labels = read_metadata(path) if path.is_file() else {}
-        return self._labels.get(group, group)
-
 
 def _frame(stored: SurfaceFile | QueryFile) -> Frame:
     scale, location = stored.world()
     return Frame(scale, translation=location)
-
-
-def root_of(path: Path, published: str) -> Path:
-    """The folder of the classes: `path`, or the folder in it that the published archive unpacks to."""
-    inside = path / published
-    return inside if inside.is_dir() else path
 
 
 def wants_normals(observation: type | None) -> bool | None:

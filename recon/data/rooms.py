@@ -8,7 +8,8 @@ from typing import Unpack
 
 from recon.data.base import ReconDataModule, Shared, folder
 from recon.data.loading import Draw, Split
-from recon.data.onet import OccupancyFolders, Sampling, root_of, wants_normals
+from recon.data.onet import OccupancyFolders, Sampling, wants_normals
+from recon.data.onet_layout import root_of
 from recon.observations import Occupancies, Points, Scene
 
 PUBLISHED = "synthetic_room_dataset"

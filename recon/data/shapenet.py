@@ -14,7 +14,8 @@ from typing import Literal, Unpack
 from recon.data.base import ReconDataModule, Shared, folder
 from recon.data.images import Preparation
 from recon.data.loading import Draw, Split
-from recon.data.onet import OccupancyFolders, Sampling, root_of, wants_normals
+from recon.data.onet import OccupancyFolders, Sampling, wants_normals
+from recon.data.onet_layout import root_of
 from recon.data.renderings import Renderings
 from recon.observations import Occupancies, OrientedPoints, Points, Scene, Views, Voxels
 
@@ -149,6 +150,7 @@ class ShapeNet(ReconDataModule):
         """Of points: a noisy cloud, and a dense one with occupancies as the truth. Of views: those of the test."""
         if not self.gives_views:
             return self.clouds.load(name, split, wants_normals(self.observation))
+        self.check_scene(name, split)
         return _named(self.renderings.load(self._pictured(split)[name], split), name)
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:

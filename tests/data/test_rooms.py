@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recon.data.loading import Draw, Split
+from recon.data.loading import Draw
+from recon.data.onet_layout import SPLITS
 from recon.data.rooms import Rooms
 from recon.data.synthesis.rooms import Rooms as Factory
 from recon.errors import ConfigError, DataError
@@ -21,7 +22,6 @@ from recon.metrics.walls import remove_walls
 from recon.observations import Occupancies, OrientedPoints, Points, Truth
 
 FILES = 4
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def write_room(folder: Path, files: int = FILES) -> None:
@@ -125,16 +125,16 @@ def test_rooms_of_one_file_an_item_and_the_published_folder(root: Path) -> None:
 
 
 def test_a_folder_is_listed_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recon.data import onet
+    from recon.data import onet_layout
 
     listed: list[str] = []
-    listdir = onet.os.listdir
+    listdir = onet_layout.os.listdir
 
     def noted(path: str) -> list[str]:
         listed.append(path)
         return listdir(path)
 
-    monkeypatch.setattr(onet.os, "listdir", noted)
+    monkeypatch.setattr(onet_layout.os, "listdir", noted)
     module = data(root)
     for epoch in range(20):
         heights(module, "train", epoch)

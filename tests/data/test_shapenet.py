@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from recon.data import shapenet
-from recon.data.loading import Draw, Split
+from recon.data.loading import Draw
+from recon.data.onet_layout import SPLITS
 from recon.data.shapenet import ShapeNet
 from recon.data.synthesis.room_layout import BOX
 from recon.data.synthesis.shapenet import ShapeNet as Factory
@@ -22,9 +21,8 @@ from recon.io.meshes import write_mesh
 from recon.io.onet import write_pointcloud, write_points
 from recon.io.splits import write_list, write_metadata
 from recon.io.types import Cloud, Mesh
-from recon.observations import Occupancies, OrientedPoints, Points, Scene, Truth, Views, Voxels
+from recon.observations import Occupancies, OrientedPoints, Points, Scene, Truth, Views
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 STORED, QUERIES = 500, 804
 LOC, SCALE = np.array([1.0, -2.0, 3.0]), 0.5
 CLASSES = {"03001627": ["aa", "bb", "cc"], "04090263": ["dd"]}
@@ -258,76 +256,6 @@ def test_a_damaged_item_stops_or_is_skipped(root: Path) -> None:
     (root / "03001627" / "cc" / "pointcloud.npz").unlink()
     with pytest.raises(DataError, match=r"cc/pointcloud\.npz': No such file"):
         data(root).load("03001627_cc")
-
-
-@dataclass
-class Recorded:
-    """Stands for `Renderings`: notes what it is asked."""
-
-    images: Path
-    voxels: Path
-    classes: list[str] | None
-    split: str
-    taxonomy: str | None
-    views: int
-    min_views: int
-    replacement: bool
-    test_views: int | list[int]
-    prepare: Any
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def names(self, split: str) -> list[str]:
-        return ["03001627/aa", "04090263/dd"]
-
-    def load(self, name: str, split: str) -> Scene:
-        self.asked.append((name, split))
-        return Scene(Views(torch.zeros(2, 3, 4, 4), name=name), category="chair")
-
-    def item(self, name: str, split: str, draw: Draw) -> Scene:
-        return self.load(name, split)
-
-
-@pytest.fixture
-def pictured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapenet, "Renderings", Recorded)
-
-
-@pytest.mark.usefixtures("pictured")
-def test_views_are_given_to_methods_that_need_them(root: Path) -> None:
-    module = data(root, views=3, crop=128, color_jitter=0.4, background=[0, 9], test_views=[4, 5])
-    assert not module.gives_views
-    module.use(Views, Voxels)
-    assert module.names("test") == ["03001627_aa", "04090263_dd"]
-    scene = module.load("04090263_dd")
-    assert isinstance(scene.observation, Views)
-    assert scene.observation.name == "04090263_dd"
-    assert module.item("03001627_aa", "train", Draw(0, 0, 0)).observation.name == "03001627_aa"
-    reader: Any = module.renderings
-    assert reader.asked == [("04090263/dd", "test"), ("03001627/aa", "train")]
-    assert (reader.views, reader.test_views) == (3, [4, 5])
-    assert (reader.prepare.crop, reader.prepare.jitter, reader.prepare.background) == (128, 0.4, (0, 9))
-
-
-@pytest.mark.usefixtures("pictured")
-def test_where_views_lie(root: Path) -> None:
-    """Beside the points, with their lists, as the factory writes them; or in the two published trees."""
-
-    def reader(**options: Any) -> Any:
-        module = data(root, **options)
-        module.use(Views, Voxels)
-        return module.renderings
-
-    assert (reader().images, reader().voxels, reader().split) == (root, root, str(root))
-    (root / "ShapeNetRendering" / "03001627").mkdir(parents=True)
-    (root / "ShapeNetVox32").mkdir()
-    published = reader()
-    assert (published.images, published.voxels) == (root / "ShapeNetRendering", root / "ShapeNetVox32")
-    assert published.split == "ratio"
-    assert reader(split="pix2vox.json").split == "pix2vox.json"
-    with pytest.raises(ConfigError, match=r"(?s)is not there.*12 GB"):
-        module = data(root / "none")
-        module.use(Views, Voxels)
-        module.names()
 
 
 def test_what_the_factory_makes_is_read_as_it_was(tmp_path: Path) -> None:
