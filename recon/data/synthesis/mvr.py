@@ -137,13 +137,15 @@ def make(look: Textured, folder: Path, around: Around, rng: np.random.Generator)
         covered.append(float((mask > 0).mean()))
         pictures.append(rgb)
     write_mesh(folder / "mesh.obj", Mesh(look.mesh.vertices, look.mesh.faces))
-    write_data_dict(folder / "data_dict.npz", look.mesh, poses, lights, rng)
+    write_data_dict(folder / "data_dict.npz", look.mesh, around.fov, poses, lights, rng)
     write_dvr_cameras(folder / "cameras.npz", K, poses, around.size)
     facts = {"views": len(poses), "size": f"{around.size[1]} x {around.size[0]}", "covered": float(np.mean(covered))}
     return facts, contact_sheet(pictures)
 
 
-def write_data_dict(path: Path, mesh: Mesh, poses: np.ndarray, lights: list[Lights], rng: np.random.Generator) -> None:
+def write_data_dict(
+    path: Path, mesh: Mesh, fov: float, poses: np.ndarray, lights: list[Lights], rng: np.random.Generator
+) -> None:
     """The cameras, lights and 20 000 surface points of the layout, without pickled objects.
 
     Names and shapes are the original's: ``camera_mat`` (V, 4, 4), PyTorch3D's world to view for row vectors;
@@ -153,7 +155,7 @@ def write_data_dict(path: Path, mesh: Mesh, poses: np.ndarray, lights: list[Ligh
     drawn = sample_surface(mesh, SAMPLES, rng)
     arrays: dict[str, Any] = {
         "cameras_type": "pytorch3d.renderer.cameras.FoVPerspectiveCameras",
-        "cameras_params": json.dumps({"znear": 0.1}),
+        "cameras_params": json.dumps({"znear": 0.1, "fov": fov}),
         "lights_type": "DSS.core.lighting.PointLights",
         "points": drawn.points.astype(np.float32),
         "normals": drawn.normals.astype(np.float32),
