@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from recon.data.base import folder
 from recon.data.images import Pixels, Preparation
 from recon.data.loading import Draw, Split
-from recon.errors import ConfigError, DataError, did_you_mean
+from recon.data.rendering_names import RenderedModels
+from recon.errors import ConfigError, DataError
 from recon.geometry.frames import Frame
 from recon.geometry.voxel_mesh import boundary_mesh
 from recon.io.binvox import Binvox, read_binvox
 from recon.io.images import IMAGES, read_image
-from recon.io.renderings import NAMES, Splits, read_splits, read_taxonomy
-from recon.io.splits import read_list
 from recon.observations import Scene, Truth, Views, Voxels
-
-log = logging.getLogger("recon")
-
-CLASSES = {
-    "02691156": "airplane",
-    "02828884": "bench",
-    "02933112": "cabinet",
-    "02958343": "car",
-    "03001627": "chair",
-    "03211117": "display",
-    "03636649": "lamp",
-    "03691459": "loudspeaker",
-    "04090263": "rifle",
-    "04256520": "sofa",
-    "04379243": "table",
-    "04401088": "telephone",
-    "04530566": "watercraft",
-}
-TRAINED = 0.8  # share of a class's models, by sorted id, that 3D-R2N2 trains on
-MEND = (
-    "Download them (ShapeNetRendering 12 GB, ShapeNetVox32 31 MB) with: recon prepare data=shapenet kind=views; "
-    "or make them of your own meshes: recon prepare data=shapenet source='meshes/**/*.obj'"
-)
 
 
 class Renderings:
@@ -94,17 +67,13 @@ class Renderings:
         chosen = list(range(test_views)) if isinstance(test_views, int) else list(test_views)
         if not chosen or min(chosen) < 0:
             raise ConfigError(f"data.test_views={test_views}: these are no views.", "Give a number, or a list from 0.")
-        self.images = folder(images, "The renderings of ShapeNet", MEND)
-        self.voxels = folder(voxels, "The voxels of ShapeNet", MEND)
+        self.models = RenderedModels(images, voxels, classes, split, taxonomy)
         self.views, self.min_views, self.replacement, self.test_views = views, min_views, replacement, chosen
         self.prepare, self.resolution = prepare or Preparation(), resolution
-        self.split = split
-        self.taxonomy = CLASSES if taxonomy is None else read_taxonomy(taxonomy)
-        self.classes = self._classes(classes)
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """``class/model`` of all objects of a split, class by class, in the order of the split's list, or sorted."""
-        return self._names[split]
+        return self.models.names[split]
 
     def load(self, name: str, split: Split = "test") -> Scene:
         """The views of `test_views`, and the `Truth`: voxels and their surface, in world coordinates.
@@ -126,7 +95,9 @@ class Renderings:
             tuple(Path(file).name for file in files),
         )
         grid = Voxels(torch.from_numpy(voxels.grid).float(), frame)
-        return Scene(observation, Truth(boundary_mesh(voxels.grid, frame), voxels=grid), category=self._category(name))
+        return Scene(
+            observation, Truth(boundary_mesh(voxels.grid, frame), voxels=grid), category=self.models.category(name)
+        )
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:
         """Views drawn for one item of a batch (in training; else those of `test_views`), and its `Voxels`.
@@ -141,7 +112,9 @@ class Renderings:
         else:
             images = self.prepare.test(self._decoded(self._files(name, self.test_views)))
         observation = Views(torch.from_numpy(images), None, frame, name)
-        return Scene(observation, Voxels(torch.from_numpy(voxels.grid).float(), frame), category=self._category(name))
+        return Scene(
+            observation, Voxels(torch.from_numpy(voxels.grid).float(), frame), category=self.models.category(name)
+        )
 
     def _drawn(self, name: str, draw: Draw, rng: np.random.Generator) -> list[str]:
         """Views of an object, as many as of the others in its batch."""
@@ -156,7 +129,7 @@ class Renderings:
         Raises:
             DataError: if one of them is not there.
         """
-        place = f"{self.images}/{name}/rendering"
+        place = f"{self.models.images}/{name}/rendering"
         try:
             with os.scandir(place) as entries:
                 found = sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGES))
@@ -186,7 +159,7 @@ class Renderings:
 
     def _filled(self, name: str) -> tuple[Binvox, Frame]:
         """The voxels of an object, and the frame of their cube."""
-        file = self.voxels / name / "model.binvox"
+        file = self.models.voxels / name / "model.binvox"
         voxels = read_binvox(file)
         side = len(voxels.grid)
         if side != self.resolution:
@@ -197,62 +170,6 @@ class Renderings:
             raise DataError(f"'{file}': data: no voxel is filled.", "Make the voxels again.")
         return voxels, Frame(voxels.scale, translation=voxels.translate + voxels.scale / 2)
 
-    def _category(self, name: str) -> str:
-        place = name.split("/")[0]
-        return self.taxonomy.get(place, place)
 
-    def _classes(self, wanted: Sequence[str] | None) -> list[str]:
-        """Folders of the classes, in the order in which they were asked for, or sorted."""
-        there = _folders(self.voxels)
-        if wanted is None:
-            return there
-        known = {self.taxonomy.get(name, name): name for name in there} | {name: name for name in there}
-        for name in wanted:
-            if name not in known:
-                raise ConfigError(
-                    f"data.classes: '{name}' is not in '{self.voxels}'.", did_you_mean(name, known) or MEND
-                )
-        return list(dict.fromkeys(known[name] for name in wanted))
-
-    @cached_property
-    def _names(self) -> dict[Split, list[str]]:
-        """Names by split; what lacks views or voxels is left out, and told of once."""
-        splits = self._splits()
-        there: set[str] = set()
-        for name in self.classes:
-            both = set(_folders(self.voxels / name)) & set(_folders(self.images / name))
-            there |= {f"{name}/{model}" for model in both}
-        listed = {split: [f"{c}/{m}" for c in self.classes for m in splits[split].get(c, [])] for split in NAMES}
-        missing = sorted({name for names in listed.values() for name in names} - there)
-        if missing:
-            log.warning("%d objects lack views or voxels and are left out; the first: %s", len(missing), missing[0])
-        return {split: [name for name in names if name in there] for split, names in listed.items()}
-
-    def _splits(self) -> Splits:
-        if self.split == "ratio":
-            return ratio_splits({name: _folders(self.voxels / name) for name in self.classes})
-        path = Path(self.split).expanduser()
-        if path.suffix.lower() == ".json":
-            return read_splits(path)
-        if not path.is_dir():
-            raise ConfigError(
-                f"data.split={self.split}: there is no such folder.",
-                "Give ratio, a .json file of lists, or a folder of <class>/{train,val,test}.lst.",
-            )
-        return {split: {name: read_list(path / name / f"{split}.lst") for name in self.classes} for split in NAMES}
-
-
-def ratio_splits(models: dict[str, list[str]]) -> Splits:
-    """3D-R2N2's split: of each class the first 80 % of its sorted models train, the rest validates and tests."""
-    cut = {name: int(TRAINED * len(found)) for name, found in models.items()}
-    train = {name: sorted(found)[: cut[name]] for name, found in models.items()}
-    test = {name: sorted(found)[cut[name] :] for name, found in models.items()}
-    return {"train": train, "val": test, "test": test}
-
-
-def _folders(place: Path) -> list[str]:
-    """Sorted names of the folders in a folder; none if it is not there."""
-    if not place.is_dir():
-        return []
-    with os.scandir(place) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+def _target(voxels: Binvox, frame: Frame) -> Voxels:
+    return Voxels(torch.from_numpy(voxels.grid).float(), frame)

@@ -1,13 +1,12 @@
-"""ShapeNetRendering's text files: names of views and their cameras; taxonomies; lists of splits."""
+"""ShapeNetRendering's text files: names of views, and their cameras."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from math import cos, radians, sin
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,10 +16,11 @@ from recon.io.splits import is_name
 
 SIDE = 137  # pixels
 VIEWS = 24
-FOCAL = (
-    35 / 32
-)  # of the image's side: Blender's lens of 35 mm before a sensor of 32 mm, a field of view of 49.1 degrees
-FARTHEST = 1.75  # scene units; a file's distance is a share of it
+FOCAL = 35 / 32
+"""Of the image's side: Blender's lens of 35 mm before a sensor of 32 mm, a field of view of 49.1 degrees."""
+FARTHEST = 1.75
+"""Scene units; the distance in a file is a share of it."""
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,13 @@ def intrinsics(side: int = SIDE) -> np.ndarray:
     return np.array([[FOCAL * side, 0, side / 2], [0, FOCAL * side, side / 2], [0, 0, 1.0]])
 
 
-Parsed = TypeVar("Parsed")
-Splits = dict[str, dict[str, list[str]]]
-"""Models of each split, of each class: ``splits["train"]["02691156"]``."""
-NAMES: tuple[Literal["train"], Literal["val"], Literal["test"]] = ("train", "val", "test")
-
-
 def read_viewpoints(path: str | Path) -> list[Viewpoint]:
     """The cameras of ``rendering_metadata.txt``, one a view.
 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
-    return _read(path, parse_viewpoints)
+    return read_parsed(path, parse_viewpoints)
 
 
 def read_view_names(path: str | Path) -> list[str]:
@@ -81,30 +75,7 @@ def read_view_names(path: str | Path) -> list[str]:
     Raises:
         DataError: as `read_viewpoints`.
     """
-    return _read(path, parse_view_names)
-
-
-def read_taxonomy(path: str | Path) -> dict[str, str]:
-    """Names of classes by their ids, in the file's order.
-
-    Known are R2N2's object ``{id: {"id", "name"}}``, ShapeNet's and Pix2Vox's lists of objects, and ``{id: name}``.
-
-    Raises:
-        DataError: as `read_viewpoints`.
-    """
-    return _read(path, parse_taxonomy)
-
-
-def read_splits(path: str | Path) -> Splits:
-    """Models of each split and class.
-
-    Known are Pix2Vox's list of ``{"taxonomy_id", "train", "val", "test"}``, and an object
-    ``{"train": ["id/model", ...], "val": ..., "test": ...}``; without ``val``, it is ``test``.
-
-    Raises:
-        DataError: as `read_viewpoints`.
-    """
-    return _read(path, parse_splits)
+    return read_parsed(path, parse_view_names)
 
 
 def format_viewpoints(views: Sequence[Viewpoint]) -> str:
@@ -138,90 +109,17 @@ def parse_view_names(text: str) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise FormatError("names of views: none, or one of them twice")
     for name in names:
-        _check_name(name, "names of views")
+        if not is_name(name):
+            raise FormatError(f"names of views: '{name[:40]}' is no name of a file")
     return names
 
 
-def parse_taxonomy(text: str) -> dict[str, str]:
-    """See `read_taxonomy`.
+def read_parsed(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """What a parser makes of a text file.
 
     Raises:
-        FormatError: if it is none.
+        DataError: naming the file and what is wrong with it.
     """
-    content = _json(text)
-    if isinstance(content, dict):
-        pairs = [(key, value.get("name") if isinstance(value, dict) else value) for key, value in content.items()]
-    elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
-        pairs = [
-            (entry.get("taxonomy_id", entry.get("synsetId")), entry.get("taxonomy_name", entry.get("name")))
-            for entry in content
-        ]
-    else:
-        pairs = []
-    names = {key: name.split(",")[0].strip() for key, name in pairs if isinstance(key, str) and isinstance(name, str)}
-    if not pairs or len(names) < len(pairs):
-        raise FormatError("classes: expected {id: {'id': ..., 'name': ...}, ...}")
-    for key in names:
-        _check_name(key, "classes")
-    return names
-
-
-def parse_splits(text: str) -> Splits:
-    """See `read_splits`.
-
-    Raises:
-        FormatError: if it is none.
-    """
-    content = _json(text)
-    if isinstance(content, list):
-        return {name: {_class_of(entry): _models(entry, name) for entry in content} for name in NAMES}
-    if not isinstance(content, dict) or not {"train", "test"} <= content.keys():
-        raise FormatError("splits: expected 'train', 'val' and 'test', each a list of 'id/model'")
-    return {name: _by_class(_models(content, name if name in content else "test")) for name in NAMES}
-
-
-def _by_class(paths: Sequence[str]) -> dict[str, list[str]]:
-    models: dict[str, list[str]] = {}
-    for path in paths:
-        name, slash, model = path.partition("/")
-        if not slash or "/" in model:
-            raise FormatError(f"splits: '{path[:40]}' is not 'id/model'")
-        models.setdefault(name, []).append(model)
-    return models
-
-
-def _class_of(entry: object) -> str:
-    name = entry.get("taxonomy_id") if isinstance(entry, dict) else None
-    if not isinstance(name, str):
-        raise FormatError("splits: an entry has no 'taxonomy_id'")
-    _check_name(name, "splits")
-    return name
-
-
-def _models(entry: Mapping[str, Any], name: str) -> list[str]:
-    models = entry.get(name)
-    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-        raise FormatError(f"splits: '{name}' is not a list of names")
-    for model in models:
-        for part in model.split("/"):
-            _check_name(part, "splits")
-    return models
-
-
-def _check_name(name: str, what: str) -> None:
-    """Names become paths below a folder, and must not lead out of it."""
-    if not is_name(name):
-        raise FormatError(f"{what}: '{name[:40]}' is no name of a file")
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"it is not JSON: {str(error)[:80]}") from error
-
-
-def _read(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
     try:
         return parse(Path(path).read_bytes().decode("utf-8", errors="replace"))
     except (FormatError, OSError) as error:

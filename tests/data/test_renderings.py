@@ -11,7 +11,8 @@ import trimesh
 
 from recon.data.images import Preparation
 from recon.data.loading import Draw, collate
-from recon.data.renderings import Renderings, ratio_splits
+from recon.data.rendering_names import ratio_splits
+from recon.data.renderings import Renderings
 from recon.data.synthesis.render import Renderer
 from recon.data.synthesis.textures import Textured
 from recon.errors import ConfigError, DataError

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,12 +12,8 @@ from recon.io.renderings import (
     Viewpoint,
     format_viewpoints,
     intrinsics,
-    parse_splits,
-    parse_taxonomy,
     parse_view_names,
     parse_viewpoints,
-    read_splits,
-    read_taxonomy,
     read_view_names,
     read_viewpoints,
 )
@@ -79,22 +73,11 @@ def test_the_lens_is_35_mm_before_32_mm():
 def test_files_are_read(tmp_path):
     (tmp_path / "rendering_metadata.txt").write_text(PUBLISHED)
     (tmp_path / "renderings.txt").write_text("00.png\r\n01.png\n")
-    (tmp_path / "r2n2.json").write_text(json.dumps({"02691156": {"id": "02691156", "name": "airplane,aeroplane"}}))
     assert read_viewpoints(tmp_path / "rendering_metadata.txt") == [
         Viewpoint(208.0, 27.5, 0.0, 0.846, 25.0),
         Viewpoint(329.9, 29.1, 0.0, 0.701, 25.0),
     ]
     assert read_view_names(tmp_path / "renderings.txt") == ["00.png", "01.png"]
-    assert read_taxonomy(tmp_path / "r2n2.json") == {"02691156": "airplane"}
-    entry = {"taxonomy_id": "a", "taxonomy_name": "b", "train": ["1"], "val": [], "test": ["2"]}
-    (tmp_path / "pix2vox.json").write_text(json.dumps([entry]))
-    assert read_splits(tmp_path / "pix2vox.json") == {"train": {"a": ["1"]}, "val": {"a": []}, "test": {"a": ["2"]}}
-    assert read_taxonomy(tmp_path / "pix2vox.json") == {"a": "b"}
-
-
-def test_without_a_validation_split_it_is_the_test():
-    splits = parse_splits(json.dumps({"train": ["a/1", "b/2"], "test": ["a/3"]}))
-    assert splits == {"train": {"a": ["1"], "b": ["2"]}, "val": {"a": ["3"]}, "test": {"a": ["3"]}}
 
 
 @pytest.mark.parametrize(
@@ -108,16 +91,6 @@ def test_without_a_validation_split_it_is_the_test():
         (read_view_names, "\n", "none"),
         (read_view_names, "a.png\na.png\n", "twice"),
         (read_view_names, "../a.png\n", "no name of a file"),
-        (read_taxonomy, "{", "not JSON"),
-        (read_taxonomy, "[" * 100_000, "not JSON"),
-        (read_taxonomy, "3", "expected"),
-        (read_taxonomy, '{"..": "x"}', "no name"),
-        (read_taxonomy, '{"a": {"id": 1}}', "expected"),
-        (read_splits, '{"train": []}', "expected 'train'"),
-        (read_splits, '{"train": ["x"], "test": []}', "not 'id/model'"),
-        (read_splits, '{"train": ["x/../y"], "test": []}', "no name"),
-        (read_splits, '[{"train": []}]', "taxonomy_id"),
-        (read_splits, '[{"taxonomy_id": "a", "train": 1}]', "not a list"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, read, text, message):
@@ -135,25 +108,10 @@ def test_cameras_are_read_as_they_were_written(views):
 
 
 @quick
-@given(st.one_of(st.text(), st.text("0123456789.- e\n", max_size=60), st.text('[]{}":,a1/ ')))
+@given(st.one_of(st.text(), st.text("0123456789.- e\n", max_size=60)))
 def test_no_text_does_harm(text):
-    for parse in (parse_viewpoints, parse_view_names, parse_taxonomy, parse_splits):
+    for parse in (parse_viewpoints, parse_view_names):
         try:
             parse(text)
-        except FormatError:
-            continue
-
-
-names = st.one_of(st.text(max_size=5), st.none(), st.integers())
-entries = st.recursive(names, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
-keys = st.sampled_from(["taxonomy_id", "taxonomy_name", "train", "val", "test", "id", "name"])
-
-
-@quick
-@given(st.one_of(entries, st.lists(st.dictionaries(keys, entries)), st.dictionaries(keys, st.lists(names))))
-def test_no_json_does_harm(content):
-    for parse in (parse_taxonomy, parse_splits):
-        try:
-            parse(json.dumps(content))
         except FormatError:
             continue
