@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Unpack
 
-import numpy as np
 import torch
 
 from recon.data.base import ReconDataModule, Shared, folder
@@ -18,10 +16,8 @@ from recon.data.scannet_fused import draw_points, has_normals, is_fused, load_fu
 from recon.data.scannet_objects import is_object, load_object
 from recon.data.scannet_recording import is_recording
 from recon.data.scannet_truth import scan_mesh
-from recon.data.scannet_views import Choice, Labels, Size, fused_cloud, read_views
+from recon.data.scannet_views import Choice, Labels, Size, fused_cloud, read_views, room_of
 from recon.errors import ConfigError
-from recon.geometry.frames import Frame
-from recon.geometry.region import from_points
 from recon.io.meshes import read_mesh
 from recon.io.splits import read_list
 from recon.observations import OrientedPoints, Points, PosedRGBD, PosedViews, Scene, Truth
@@ -29,8 +25,6 @@ from recon.observations import OrientedPoints, Points, PosedRGBD, PosedViews, Sc
 Kind = Literal["fused", "sequence", "o2recon"]
 KINDS: dict[Kind, Callable[[Path], bool]] = {"o2recon": is_object, "sequence": is_recording, "fused": is_fused}
 GRIDS: dict[str, Size] = {"depth": "depth", "color": "color"}
-REGION_FRAMES = 48  # of a recording that tell where its room is
-REGION_VOXEL = 0.05
 
 
 class ScanNet(ReconDataModule):
@@ -102,9 +96,9 @@ class ScanNet(ReconDataModule):
             "ScanNet is given on request (http://www.scan-net.org, 1.2 TB whole). Give the folder of your scenes as "
             "data.path=FOLDER, or make some: recon prepare data=scannet kind=synthetic.",
         )
-        folders = [f for f in (root, *sorted(root.iterdir())) if f.is_dir()]
+        folders = {root.resolve().name: root} | {f.name: f for f in sorted(root.iterdir()) if f.is_dir()}
         for kind in KINDS if self.asked == "auto" else [self.asked]:
-            scenes = {f.resolve().name: f for f in folders if KINDS[kind](f)}
+            scenes = {name: place for name, place in folders.items() if KINDS[kind](place)}
             if scenes:
                 return kind, scenes
         wanted = "scans, recordings or objects" if self.asked == "auto" else f"scenes of kind '{self.asked}'"
@@ -176,24 +170,6 @@ class ScanNet(ReconDataModule):
         if self.wanted is OrientedPoints or not isinstance(points, OrientedPoints):
             return points
         return Points(points.points, points.frame, points.name)
-
-
-def room_of(views: PosedRGBD) -> Frame:
-    """The sphere about what the depth images show.
-
-    Raises:
-        DataError: if they show nothing.
-    """
-    rows = np.linspace(0, len(views.images) - 1, min(REGION_FRAMES, len(views.images))).round().astype(int)
-    assert views.depth is not None
-    few = replace(
-        views,
-        images=views.images[rows],
-        depth=views.depth[rows],
-        poses=views.poses[rows],
-        intrinsics=views.intrinsics[rows],
-    )
-    return from_points(fused_cloud(few, REGION_VOXEL, math.inf, normals=False).points)
 
 
 def _checked_size(size: str | Sequence[int]) -> Size:

@@ -21,6 +21,8 @@ from PIL import Image
 from recon.data.scannet_recording import Recording, open_recording
 from recon.errors import DataError
 from recon.geometry.cameras import directions_of, pixel_centres, resized
+from recon.geometry.frames import Frame
+from recon.geometry.region import from_points
 from recon.geometry.rgbd import frame_cloud, fuse
 from recon.io.images import read_gray
 from recon.io.scannet import numbered, rigid
@@ -29,6 +31,7 @@ from recon.observations import PosedRGBD, as_float
 
 log = logging.getLogger("recon")
 
+ROOM_FRAMES, ROOM_STEP, ROOM_VOXEL = 48, 4, 0.05
 LABELS = {"instance": "instance-filt", "semantic": "label-filt"}
 Labels = Literal["instance", "semantic"] | None
 Size = Literal["depth", "color"] | tuple[int, int]
@@ -202,3 +205,21 @@ def fused_cloud(views: PosedRGBD, voxel: float, far: float, normals: bool = True
         ),
         voxel,
     )
+
+
+def room_of(views: PosedRGBD) -> Frame:
+    """The sphere about the bulk of what the depth images show, from some pixels of some frames.
+
+    Raises:
+        DataError: if they show nothing.
+    """
+    assert views.depth is not None
+    rows = np.linspace(0, len(views.images) - 1, min(ROOM_FRAMES, len(views.images))).round().astype(int)
+    # Every ROOM_STEP-th pixel is the centre of a pixel of a coarser image.
+    coarser = np.diag([1 / ROOM_STEP, 1 / ROOM_STEP, 1.0])
+    coarser[:2, 2] = 0.5 - 0.5 / ROOM_STEP
+    clouds = (
+        frame_cloud(views.depth[row, 0, ::ROOM_STEP, ::ROOM_STEP].numpy(), coarser @ k.numpy(), pose.numpy())
+        for row, k, pose in zip(rows, views.intrinsics[rows], views.poses[rows], strict=True)
+    )
+    return from_points(fuse(clouds, ROOM_VOXEL).points)

@@ -148,7 +148,7 @@ def _table(cloud: Cloud, voxel: float) -> Table:
 def _merged(tables: list[Table]) -> Table:
     """The sums of all rows of the same voxel, in the order of the voxels."""
     keys, rows = (np.concatenate(part) for part in zip(*tables, strict=True))
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     keys = keys[order]
     first = np.flatnonzero(np.diff(keys, prepend=-1))
     return keys[first], np.add.reduceat(rows[order], first, axis=0) if len(keys) else rows
