@@ -85,7 +85,7 @@ def test_item_against_a_plain_reader(data: ShapeNet, normals: bool, compare: Cal
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_items_a_second(data: ShapeNet, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_items_a_second(data: ShapeNet, workers: int, machine_unit: float, capsys: pytest.CaptureFixture[str]) -> None:
     """In batches, as a training step gets them; wall time, for workers run beside it."""
     data.observation, data.workers = Points, workers
     loader = data.train_dataloader()
@@ -99,5 +99,5 @@ def test_items_a_second(data: ShapeNet, workers: int, capsys: pytest.CaptureFixt
     rate = count / (time.perf_counter() - began)
     with capsys.disabled():
         print(f"\n{Path(data.path).name[:-1]}, {workers} workers: {rate:.0f} items a second")
-    # The fastest step of ALTO that was ever timed takes some 30 items a second from its loader.
-    assert rate > 100
+    # The original's own step takes 10.5 machine units an item (batch of two, on a CPU): loading is to be 3 % at most.
+    assert 1 / rate < 0.03 * 10.5 * machine_unit
