@@ -17,8 +17,6 @@ from recon.geometry.conventions import intrinsics_of_fov
 from recon.geometry.sampling import Samples, face_normals_and_areas, sample_surface
 from recon.io.types import Cloud, Mesh
 
-FLUSH = 1e-4  # how far from a wall's inner face a point still lies on it
-
 
 def surface(
     room: Room, solids: Sequence[Solid], count: int, density: float, rng: np.random.Generator
@@ -56,7 +54,7 @@ def surface(
 def _within(part: Part, drawn: Samples) -> Samples:
     """The samples of a wall or floor that lie on its inner face."""
     assert part.inner is not None
-    keep = drawn.points @ part.inner > (part.mesh.vertices @ part.inner).max() - FLUSH
+    keep = drawn.normals @ part.inner > 0.5
     return Samples(drawn.points[keep], drawn.faces[keep], drawn.normals[keep])
 
 
