@@ -162,12 +162,21 @@ def test_depth_to_points(path):
 # --- recordings and annotations ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=f"{p.parent.name}/{p.stem}") for p in sorted(ROOT.rglob("*.sens"))]
-)
-def test_recording(path):
+def _recordings() -> list[Any]:
+    """Each recording with the file of what is in it: the one beside it that is named most like it."""
+    found = []
+    for path in sorted(ROOT.rglob("*.sens")):
+        beside = [p.values[0] for p in _files("*.npz", "mats", "pose0", "depth0") if p.values[0].parent == path.parent]
+        if beside:
+            nearest = max(beside, key=lambda file: len(os.path.commonprefix([file.stem, path.stem])))
+            found.append(pytest.param(path, nearest, id=f"{path.parent.name}/{path.stem}"))
+    return found
+
+
+@pytest.mark.parametrize(("path", "expected"), _recordings())
+def test_recording(path, expected):
     """Matrices in the file's order, poses (one of them lost) and depths; the colour images decode to their size."""
-    data, sens = np.load(path.with_name(f"{path.stem}_sens_expected.npz")), read_sens(path)
+    data, sens = np.load(expected), read_sens(path)
     matrices = (sens.color_intrinsic, sens.color_extrinsic, sens.depth_intrinsic, sens.depth_extrinsic)
     np.testing.assert_array_equal(np.stack(matrices), data["mats"])
     assert len(sens) == sum(key.startswith("pose") for key in data.files)
