@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from recon.data.base import Shared
-from recon.data.inputs import LISTED, find, is_photographs, named
+from recon.data.inputs import LISTED, find, is_photographs, is_recording, named
 from recon.data.loading import Split
 from recon.data.pictures import Picture, one_size, stacked
 from recon.data.posed import Choice, read_fused, read_posed, reader_of
@@ -80,6 +81,11 @@ class Own(Scans):
         self.use_normals, self.samples = use_normals, samples
         self.choice = Choice(masks, downscale, every, max_views, center, radius, voxel, max_depth, depth_unit)
         self._captures: dict[str, Capture | None] = {}
+        idle = [f.name for f in fields(Choice) if getattr(self.choice, f.name) != f.default]
+        if idle and not any(is_recording(file) or is_photographs(file) for file in self.files.values()):
+            raise ConfigError(
+                f"data.{idle[0]}: it is about photographs; {input} has none.", f"Leave out data.{idle[0]}."
+            )
 
     @property
     def gives(self) -> tuple[type, ...]:
@@ -87,7 +93,7 @@ class Own(Scans):
         first = self.selected()[0]
         capture = self.capture(first)
         if capture is not None:
-            if all(shot.depth for shot in capture.shots):
+            if capture.has_depth:
                 return (PosedRGBD, PosedViews, Views, OrientedPoints, Points)
             return (PosedViews, Views)
         return (Views,) if is_photographs(self.files[first]) else super().gives
@@ -110,12 +116,17 @@ class Own(Scans):
 
     def read(self, name: str) -> Scene:
         observation, itself = self._observation(name)
+        if self.observation is not None and not isinstance(observation, self.observation):
+            raise DataError(
+                f"'{self.files[name]}' is read as {type(observation).__name__}, not as {self.observation.__name__}.",
+                "Give inputs of one kind together, or choose among them with data.scene=NAME.",
+            )
         return Scene(observation, self._truth(name) or itself, list(self.files).index(name))
 
     def _observation(self, name: str) -> tuple[Observation, Truth | None]:
         file, capture = self.files[name], self.capture(name)
         if capture is not None:
-            if self.observation is not None and issubclass(self.observation, Points):
+            if self.observation is not None and issubclass(self.observation, Points) and capture.has_depth:
                 return read_fused(capture, name, self.choice, self.use_normals), None
             return read_posed(capture, name, self.choice), None
         if is_photographs(file):

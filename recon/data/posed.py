@@ -105,7 +105,7 @@ def read_posed(capture: Capture, name: str, choice: Choice) -> PosedViews:
         sparse=None if capture.sparse is None else torch.from_numpy(capture.sparse),
     )
     views = replace(views, region=region_of(views, capture, choice))
-    if all(shot.depth for shot in capture.shots):
+    if capture.has_depth:
         views = PosedRGBD(**vars(views))
     return views.validated()
 
@@ -117,8 +117,10 @@ def read_fused(capture: Capture, name: str, choice: Choice, normals: bool = True
     so that long recordings fit into memory.
 
     Raises:
-        DataError: as `read_posed`, and if there is no depth in them.
+        DataError: as `read_posed`, and if not all of them have depth.
     """
+    if not capture.has_depth:
+        raise DataError(f"'{name}' has photographs without depth: no points can be made of them.", "Give RGB-D frames.")
     capture = chosen(capture, choice)
     voxel = choice.voxel or _voxel(capture, choice)
     clouds = (

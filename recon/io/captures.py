@@ -69,6 +69,11 @@ class Capture:
     turned_bits: bool = False
     depth_first: bool = False
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether depth was measured for every shot."""
+        return all(shot.depth is not None for shot in self.shots)
+
 
 def parsed(path: Path, parse: Callable[[bytes], T]) -> T:
     """What `parse` makes of a file's bytes.

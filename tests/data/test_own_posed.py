@@ -188,6 +188,22 @@ def test_options_that_cannot_be(options, match, tmp_path):
         Own(input=str(recordings.colmap(tmp_path / "ball")), **options)
 
 
+def test_options_about_photographs_that_are_not_there(tmp_path):
+    np.savetxt(tmp_path / "a.xyz", np.random.default_rng(0).normal(size=(50, 3)))
+    with pytest.raises(ConfigError, match=r"data\.every: it is about photographs"):
+        Own(input=str(tmp_path / "a.xyz"), every=2)
+
+
+def test_inputs_of_two_kinds(tmp_path):
+    recordings.seven_scenes(tmp_path / "all/a")
+    recordings.middlebury(tmp_path / "all/b")
+    data = Own(input=str(tmp_path / "all"))
+    data.use(Points)
+    assert isinstance(data.load("a").observation, Points)
+    with pytest.raises(DataError, match="b' is read as PosedViews, not as Points"):
+        data.load("b")
+
+
 def test_downscaled_views_keep_borders_on_borders(tmp_path):
     views = only(Own(input=str(recordings.seven_scenes(tmp_path / "ball")), downscale=2))
     assert views.images.shape[2:] == (30, 40)
