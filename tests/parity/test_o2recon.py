@@ -163,13 +163,13 @@ def test_depth_to_points(path):
 
 
 def _recordings() -> list[Any]:
-    """Each recording with the file of what is in it: the one beside it that is named most like it."""
+    """Each recording with the file of what is in it: the one beside it that is named after it, or any."""
     found = []
     for path in sorted(ROOT.rglob("*.sens")):
         beside = [p.values[0] for p in _files("*.npz", "mats", "pose0", "depth0") if p.values[0].parent == path.parent]
         if beside:
-            nearest = max(beside, key=lambda file: len(os.path.commonprefix([file.stem, path.stem])))
-            found.append(pytest.param(path, nearest, id=f"{path.parent.name}/{path.stem}"))
+            named = max(beside, key=lambda file: file.stem.startswith(path.stem))
+            found.append(pytest.param(path, named, id=f"{path.parent.name}/{path.stem}"))
     return found
 
 
