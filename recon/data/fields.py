@@ -80,6 +80,50 @@ def extruded(flat: np.ndarray, height: np.ndarray, half: float) -> np.ndarray:
     return outside + np.minimum(np.maximum(flat, np.abs(height) - half), 0)
 
 
+def moved(field: Field, by: ArrayLike) -> Field:
+    """A solid somewhere else."""
+    offset = np.asarray(by, dtype=np.float64)
+    return lambda p: field(p - offset)
+
+
+def polygon(corners: np.ndarray) -> Field:
+    """Signed distances in the plane, (N, 2) points to (N,) values, from a simple polygon of (K, 2) corners."""
+    following = np.roll(corners, -1, axis=0)
+
+    def field(p: np.ndarray) -> np.ndarray:
+        squared, inside = np.full(len(p), np.inf), np.zeros(len(p), dtype=bool)
+        for a, b in zip(corners, following, strict=True):
+            d, rest = b - a, p - a
+            along = np.clip(rest @ d / (d @ d), 0, 1)
+            squared = np.minimum(squared, ((rest - along[:, None] * d) ** 2).sum(axis=1))
+            crosses = (a[1] > p[:, 1]) != (b[1] > p[:, 1])
+            left = (rest[:, 0] * d[1] < rest[:, 1] * d[0]) if d[1] > 0 else (rest[:, 0] * d[1] > rest[:, 1] * d[0])
+            inside ^= crosses & left
+        return np.where(inside, -1, 1) * np.sqrt(squared)
+
+    return field
+
+
+def regular(sides: int, radius: float) -> np.ndarray:
+    """(sides, 2) corners of a regular polygon."""
+    angles = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def extrude(corners: np.ndarray, half: float) -> Field:
+    """A polygon in x and y drawn out along z to heights of +-`half`."""
+    flat = polygon(corners)
+    return lambda p: extruded(flat(p[:, :2]), p[:, 2], half)
+
+
+def lathe(profile: np.ndarray) -> Field:
+    """A polygon of (K, 2) radii and heights turned about the y axis; it may touch the axis."""
+    # What touches the axis is carried across it, or the axis itself would count as surface.
+    mirrored = np.where(profile[:, :1] == 0, -1e3, profile[:, :1])
+    flat = polygon(np.hstack([mirrored, profile[:, 1:]]))
+    return lambda p: flat(np.stack([np.hypot(p[:, 0], p[:, 2]), p[:, 1]], axis=1))
+
+
 def union(*fields: Field) -> Field:
     """What lies in any of them."""
     return lambda p: np.minimum.reduce([f(p) for f in fields])

@@ -19,7 +19,7 @@ from recon.data.fields import (
     common,
     cylinder,
     ellipsoid,
-    extruded,
+    extrude,
     gradient,
     gyroid,
     knot,
@@ -29,6 +29,10 @@ from recon.data.fields import (
     union,
     without,
 )
+from recon.data.furniture import FURNITURE
+from recon.data.machined import MACHINED
+from recon.errors import DataError
+from recon.geometry.dual_contouring import dual_contour
 from recon.io.types import Mesh
 
 HALF = 1.25  # half the side of the cube that is searched for surface
@@ -40,7 +44,7 @@ class Solid:
 
     Attributes:
         field: (N, 3) points to (N,) values, negative inside.
-        faces: its mesh where that is known exactly (flat faces, sharp edges), else it is marched from the field.
+        faces: its mesh where that is known exactly (flat faces, sharp edges), else it is made from the field.
     """
 
     field: Field
@@ -54,19 +58,6 @@ def prism(corners: np.ndarray, half: float) -> Solid:
         corners: (K, 2) counter-clockwise, all of it visible from the origin.
         half: half the height.
     """
-    following = np.roll(corners, -1, axis=0)
-
-    def field(p: np.ndarray) -> np.ndarray:
-        flat, inside = np.full(len(p), np.inf), np.zeros(len(p), dtype=bool)
-        for a, b in zip(corners, following, strict=True):
-            d, rest = b - a, p[:, :2] - a
-            along = np.clip(rest @ d / (d @ d), 0, 1)
-            flat = np.minimum(flat, ((rest - along[:, None] * d) ** 2).sum(axis=1))
-            crosses = (a[1] > p[:, 1]) != (b[1] > p[:, 1])
-            left = (rest[:, 0] * d[1] < rest[:, 1] * d[0]) if d[1] > 0 else (rest[:, 0] * d[1] > rest[:, 1] * d[0])
-            inside ^= crosses & left
-        return extruded(np.where(inside, -1, 1) * np.sqrt(flat), p[:, 2], half)
-
     count = len(corners)
     rim = np.arange(count)
     after = np.roll(rim, -1)
@@ -75,7 +66,7 @@ def prism(corners: np.ndarray, half: float) -> Solid:
     top, bottom = np.full(count, 2 * count), np.full(count, 2 * count + 1)
     triangles = [(top, rim, after), (bottom, after + count, rim + count)]
     triangles += [(rim, rim + count, after + count), (rim, after + count, after)]
-    return Solid(field, Mesh(vertices, np.concatenate([np.stack(t, axis=1) for t in triangles])))
+    return Solid(extrude(corners, half), Mesh(vertices, np.concatenate([np.stack(t, axis=1) for t in triangles])))
 
 
 def sheet(thickness: float, cells: int = 120) -> Solid:
@@ -114,9 +105,7 @@ def march(field: Field, resolution: int) -> Mesh:
         field: of a solid inside the cube of half side `HALF`.
         resolution: cells along the cube.
     """
-    # A crooked box, so that no node falls on a face or an axis of symmetry.
-    low = -HALF - np.array([0.0031, 0.0057, 0.0013])
-    cell = (2 * HALF + 0.01) / resolution
+    low, cell = _grid(resolution)
     values = _sample(field, low, cell, resolution + 1)
     vertices, faces, _, _ = marching_cubes(values, 0.0)
     points = vertices.astype(np.float64) * cell + low
@@ -125,6 +114,37 @@ def march(field: Field, resolution: int) -> Mesh:
         move = -field(points)[:, None] * slope / np.maximum((slope**2).sum(axis=1, keepdims=True), 0.05)
         points += np.clip(move, -0.25 * cell, 0.25 * cell)
     return Mesh(points, faces.astype(np.int64))
+
+
+def sharp(field: Field, resolution: int) -> Mesh:
+    """The watertight surface of a field with its edges and corners (see `dual_contour`).
+
+    Raises:
+        DataError: if no grid of this resolution gives a watertight mesh: walls are thinner than a cell.
+    """
+    for shift in range(6):
+        low, cell = _grid(resolution, shift)
+        values = _sample(field, low, cell, resolution + 1)
+        mesh = dual_contour(field, lambda p: gradient(field, p, 1e-6), values, low, cell)
+        # Where two walls pass through one cell, four faces may share an edge; elsewhere the grid falls otherwise.
+        if watertight(mesh):
+            return mesh
+    raise DataError(
+        f"At {resolution} cells this shape's walls are too thin for a watertight mesh.", "Raise data.resolution."
+    )
+
+
+def watertight(mesh: Mesh) -> bool:
+    """Whether each edge belongs to just two faces, which run along it in opposite directions."""
+    edges = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    numbers = np.sort(edges @ [len(mesh.vertices), 1])
+    back = np.sort(edges[:, ::-1] @ [len(mesh.vertices), 1])
+    return len(np.unique(numbers)) == len(numbers) and bool((numbers == back).all())
+
+
+def _grid(resolution: int, shift: int = 0) -> tuple[np.ndarray, float]:
+    """First node and side of a cell; crooked, so that no node falls on a face or an axis of symmetry."""
+    return -HALF - (1 + shift) * np.array([0.0031, 0.0057, 0.0013]), (2 * HALF + 0.01 * (1 + shift)) / resolution
 
 
 def _sample(field: Field, low: np.ndarray, cell: float, nodes: int, stride: int = 4) -> np.ndarray:
@@ -196,23 +216,49 @@ def _bolt_holes(count: int, ring: float, radius: float) -> Field:
     return lambda p: np.min([np.linalg.norm(p[:, :2] - c, axis=1) for c in centres], axis=0) - radius
 
 
+FAMILIES: dict[str, Callable[[np.random.Generator], Field]] = FURNITURE | MACHINED
+"""Endless solids: `solid("chair_007")` is the one that follows from the number 7."""
+
+
 def exists(name: str) -> bool:
     """Whether `solid` knows a name."""
-    return name in NAMED or (name.startswith("blobs_") and name[6:].isdecimal() and len(name) <= 15)
+    family, _, number = name.rpartition("_")
+    return name in NAMED or (family in (*FAMILIES, "blobs") and number.isdecimal() and len(number) <= 9)
 
 
 @lru_cache(maxsize=256)
 def solid(name: str) -> Solid:
-    """A solid of `NAMED`, or ``blobs_NNN`` from the seed NNN, in an orientation of its own.
+    """A solid of `NAMED`, ``blobs_NNN``, or one of `FAMILIES`, e.g. ``chair_NNN``, from the seed NNN.
 
-    Turned, because faces along the axes flatter every method that works on a grid.
+    In an orientation of its own, because faces along the axes flatter every method that works on a grid; furniture
+    stays upright (y up).
     """
-    made = NAMED[name]() if name in NAMED else _blobs(int(name[6:]))
-    return turned(made, Rotation.from_quat(np.random.default_rng(zlib.crc32(name.encode())).normal(size=4)).as_matrix())
+    family, _, number = name.rpartition("_")
+    if family in FAMILIES:
+        made = Solid(_of_family(family, int(number)))
+    else:
+        made = NAMED[name]() if name in NAMED else _blobs(int(number))
+    return turned(made, _orientation(name))
+
+
+def _of_family(family: str, number: int) -> Field:
+    return FAMILIES[family](np.random.default_rng([number, zlib.crc32(family.encode())]))
+
+
+def _orientation(name: str) -> np.ndarray:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.rpartition("_")[0] in FURNITURE:
+        return Rotation.from_euler("y", rng.uniform(0, 360), degrees=True).as_matrix()
+    return Rotation.from_quat(rng.normal(size=4)).as_matrix()
 
 
 @lru_cache(maxsize=256)
 def solid_mesh(name: str, resolution: int) -> Mesh:
-    """The watertight mesh of `solid(name)`; `resolution` is that of `march` where no exact mesh is known."""
+    """The watertight mesh of `solid(name)`; `resolution` is that of the grid where no exact mesh is known."""
+    family, _, number = name.rpartition("_")
+    if family in FAMILIES:
+        # Before it is turned: then the planes of its parts lie along the grid, and their edges come out exact.
+        mesh = sharp(_of_family(family, int(number)), resolution)
+        return Mesh(mesh.vertices @ _orientation(name).T, mesh.faces)
     made = solid(name)
     return made.faces or march(made.field, resolution)
