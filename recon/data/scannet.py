@@ -93,7 +93,7 @@ class ScanNet(ReconDataModule):
         root = folder(
             self.path,
             "data=scannet",
-            "ScanNet is given on request (http://www.scan-net.org, more than 1 TB whole): give the folder of your scenes "
+            "ScanNet is given on request (http://www.scan-net.org, over 1 TB whole): give the folder of your scenes "
             "as data.path=FOLDER. Or make some: recon prepare data=scannet source=shapes data.path=FOLDER.",
         )
         folders = {root.resolve().name: root} | {f.name: f for f in sorted(root.iterdir()) if f.is_dir()}
