@@ -26,7 +26,7 @@ VERBS = {
     "doctor": "versions, devices, data found, known traps",
 }
 PATH_KEYS = {"input", "output", "source", "pred", "truth", "run", "weights"}
-PATH_KEYS |= {"data.path", "data.input", "data.truth", "prepare.path"}
+PATH_KEYS |= {"data.path", "data.input", "data.truth", "data.masks", "prepare.path"}
 OVERRIDES_FILE = "overrides.json"
 _NOT_A_RUNS_OWN = ("hydra", "task", "run", "output", "pred", "methods", "report")
 

@@ -124,7 +124,7 @@ def read_fused(capture: Capture, name: str, choice: Choice, normals: bool = True
     capture = chosen(capture, choice)
     voxel = choice.voxel or _voxel(capture, choice)
     clouds = (
-        frame_cloud(_masked_depth(picture), picture.intrinsics, shot.pose, normals=normals)
+        frame_cloud(_masked_depth(picture), picture.intrinsics, shot.pose, normals=True)  # which drops flying points
         for shot, picture in zip(capture.shots, _decoded(capture, choice, colors=False), strict=True)
         if picture.depth is not None
     )
