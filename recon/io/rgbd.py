@@ -1,4 +1,4 @@
-"""Folders of RGB-D frames with poses: 7-Scenes, ICL-NUIM and Redwood, TUM, SUN3D.
+"""Folders of RGB-D frames with poses: 7-Scenes, ICL-NUIM and Redwood, TUM, SUN3D, and a folder of poses (ScanNet).
 
 Depth is z along the optical axis. Colour and depth are taken to be registered and of one camera. Its intrinsics come
 from a file ``camera-intrinsics.txt`` (K in pixels, 3 x 3) or ``*intrinsic*.json`` (Open3D) in the folder or above it,
@@ -42,7 +42,7 @@ NUMBER = re.compile(r"\d+")
 
 
 def find_rgbd(folder: Path) -> str | None:
-    """How a folder's frames are laid out: ``seven``, ``log``, ``tum``, ``sun``, or None."""
+    """How a folder's frames are laid out: ``seven``, ``log``, ``tum``, ``sun``, ``poses``, or None."""
     if not folder.is_dir():
         return None
     if all((folder / name).is_file() for name in ("rgb.txt", "depth.txt", "groundtruth.txt")):
@@ -53,6 +53,8 @@ def find_rgbd(folder: Path) -> str | None:
         return None
     if next(folder.glob("extrinsics/*.txt"), None) and (folder / "intrinsics.txt").is_file():
         return "sun"
+    if _poses(folder) is not None:
+        return "poses"
     return None if _log(folder) is None else "log"
 
 
@@ -68,9 +70,9 @@ def read_rgbd(folder: str | Path) -> Capture:
         raise DataError(
             f"'{folder}': these are no RGB-D frames with poses that are known.",
             "Known are frame-000000.{color,depth}.png with .pose.txt (7-Scenes), image/ and depth/ with trajectory.log "
-            "(ICL, Redwood) or extrinsics/ (SUN3D), rgb.txt, depth.txt and groundtruth.txt (TUM).",
+            "(ICL, Redwood), pose/ (ScanNet) or extrinsics/ (SUN3D), rgb.txt, depth.txt and groundtruth.txt (TUM).",
         )
-    return {"seven": _seven_scenes, "log": _redwood, "tum": _tum, "sun": _sun}[layout](folder)
+    return {"seven": _seven_scenes, "log": _redwood, "tum": _tum, "sun": _sun, "poses": _posed}[layout](folder)
 
 
 def decode_sun(counts: np.ndarray) -> np.ndarray:
@@ -137,6 +139,23 @@ def _tum(folder: Path) -> Capture:
     return _capture(folder, shots, lost, OPENNI, 1 / 5000)
 
 
+def _posed(folder: Path) -> Capture:
+    """``color/``, ``depth/`` and ``pose/`` with files of the same names, as ScanNet's tool exports recordings."""
+    colors_folder, poses_folder = _colors(folder), _poses(folder)
+    assert colors_folder is not None
+    assert poses_folder is not None
+    shots, lost = [], []
+    for color in image_files(colors_folder):
+        file = poses_folder / f"{color.stem}.txt"
+        matrix = parsed(file, parse_matrix) if file.is_file() else np.full((4, 4), np.nan)
+        if not np.isfinite(matrix).all():
+            lost.append(color.stem)
+            continue
+        with told(file):
+            shots.append((color, _only(folder / "depth", color.stem), rigid(matrix, "the pose")))
+    return _capture(folder, shots, lost, OPENNI, 0.001)
+
+
 def _sun(folder: Path) -> Capture:
     """``image/`` and ``depth/`` named ``number-microseconds``; the last of ``extrinsics/*.txt`` has 3 rows an image."""
     colors_folder = _colors(folder)
@@ -179,7 +198,7 @@ def _capture(
 
 
 def _intrinsics(folder: Path, size: tuple[int, int], default: tuple[float, float, float, float]) -> np.ndarray:
-    names = ("camera-intrinsics.txt", "intrinsics.txt", "*intrinsic*.json")
+    names = ("camera-intrinsics.txt", "intrinsics.txt", "*intrinsic*.json", "intrinsic/intrinsic_depth.txt")
     found = [f for place in (folder, folder.parent) for name in names for f in sorted(place.glob(name)) if f.is_file()]
     if found:
         k = parsed(found[0], parse_intrinsics_json if found[0].suffix == ".json" else parse_intrinsics)
@@ -208,6 +227,10 @@ def _only(folder: Path, stem: str) -> Path:
 
 def _colors(folder: Path) -> Path | None:
     return next((folder / name for name in COLORS if (folder / name).is_dir()), None)
+
+
+def _poses(folder: Path) -> Path | None:
+    return next((folder / name for name in ("pose", "poses") if next((folder / name).glob("*.txt"), None)), None)
 
 
 def _log(folder: Path) -> Path | None:

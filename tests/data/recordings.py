@@ -127,6 +127,18 @@ def sun(folder: Path) -> Path:
     return folder
 
 
+def scannet(folder: Path) -> Path:
+    """As ScanNet's tool exports it; colour is larger than depth."""
+    for name in ("color", "depth", "pose", "intrinsic"):
+        (folder / name).mkdir(parents=True)
+    for i, pose in enumerate(poses()):
+        write_png(folder / "color" / f"{i}.png", np.kron(seen(pose)[0], np.ones((2, 2, 1), dtype=np.uint8)))
+        write_depth(folder / "depth" / f"{i}.png", pose)
+        np.savetxt(folder / "pose" / f"{i}.txt", pose)
+    np.savetxt(folder / "intrinsic" / "intrinsic_depth.txt", np.block([[K, np.zeros((3, 1))], [np.zeros(3), 1]]))
+    return folder
+
+
 def middlebury(folder: Path) -> Path:
     names = write_images(folder)
     lines = [str(len(names))]

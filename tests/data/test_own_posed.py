@@ -31,6 +31,7 @@ RGBD = {
     "redwood": recordings.redwood,
     "tum": recordings.tum,
     "sun": recordings.sun,
+    "scannet": recordings.scannet,
 }
 
 
