@@ -61,12 +61,12 @@ def _tell(factory: Factory, name: str, made: list[Made], rejected: list[Rejected
 
 def _download(cfg: DictConfig, name: str) -> None:
     """Download what is published of a dataset, or the part that its options name."""
-    from recon.data.catalogue import download
-
     if "path" not in cfg.data:
         raise ConfigError(
             f"prepare: nothing is downloaded for data={name}.", f"Made with source=MESHES: {_makeable()}."
         )
+    from recon.data.catalogue import download
+
     chosen = [cfg.data.get(key) for key in ("classes", "scene")]
     parts = [[one] if isinstance(one, str) else list(one) for one in (cfg.kind, *chosen) if one is not None]
     download(name, Path(cfg.data.path).expanduser(), [p for part in parts for p in part] or None, cfg.accept)

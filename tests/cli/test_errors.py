@@ -82,7 +82,7 @@ CASES = {
         ["optuna", "recon[sweep]"],
     ),
     "a later verb": (["view", "method=poisson", "data=shapes"], ["not in this release"]),
-    "another later verb": (["prepare", "data=shapes"], ["not in this release"]),
+    "data that nothing downloads": (["prepare", "data=own"], ["nothing is downloaded for data=own"]),
 }
 
 

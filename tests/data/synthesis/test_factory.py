@@ -180,7 +180,7 @@ def test_splits_have_their_shares_and_hang_on_the_seed_alone():
     names = [f"m{i}" for i in range(100)]
     parts = split(names)
     assert [len(parts[k]) for k in ("train", "val", "test")] == [70, 10, 20]
-    assert sorted(sum(parts.values(), [])) == sorted(names)
+    assert sorted(name for part in parts.values() for name in part) == sorted(names)
     assert parts == split(reversed(names))
     assert parts != split(names, 1)
     sizes = {n: [len(p) for p in split(names[:n]).values()] for n in range(5)}

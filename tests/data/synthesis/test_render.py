@@ -91,7 +91,7 @@ def test_edges_are_smooth_and_keep_their_colour():
 
 def test_lights_shine_from_where_they_are_and_things_cast_shadows():
     floor, ball = quad(0, 2.0), mesh_of(trimesh.creation.icosphere(3, 0.2))
-    scene = merged([Textured.plain(floor), Textured.plain(Mesh(ball.vertices + [0, 0, 0.6], ball.faces))])
+    scene = merged([Textured.plain(floor), Textured.plain(Mesh(ball.vertices + np.array([0, 0, 0.6]), ball.faces))])
     aside = Light((1.0, 0.0, 1.0))
     lit = [
         render(scene, K, FRONT, (100, 100), Lights((light,), 0.2, 0.0, shadows=shadows)).rgb.astype(int)

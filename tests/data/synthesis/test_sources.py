@@ -12,7 +12,14 @@ from recon.errors import ConfigError
 
 @pytest.fixture
 def meshes(tmp_path: Path) -> Path:
-    for name in ("chair/a.obj", "chair/a.off", "chair/b.ply", "table/deep/c.stl", "table/note.txt", "odd {x},[y]/d.glb"):
+    for name in (
+        "chair/a.obj",
+        "chair/a.off",
+        "chair/b.ply",
+        "table/deep/c.stl",
+        "table/note.txt",
+        "odd {x},[y]/d.glb",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path

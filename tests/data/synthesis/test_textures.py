@@ -57,7 +57,9 @@ def test_an_obj_has_its_materials_and_images(tmp_path):
     np.testing.assert_allclose(found.uv[painted], corners)  # here uv = xy
 
 
-@pytest.mark.parametrize("image", ["../secret.png", "/etc/hostname", "..\\secret.png", "no.png", "sub/../../secret.png"])
+@pytest.mark.parametrize(
+    "image", ["../secret.png", "/etc/hostname", "..\\secret.png", "no.png", "sub/../../secret.png"]
+)
 def test_images_lie_in_the_meshs_folder_or_are_not_read(tmp_path, image):
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "secret.png")
     found = read_textured(folder_with(tmp_path, image))
@@ -137,6 +139,8 @@ def test_texture_coordinates_may_jump_at_an_edge(tmp_path):
     path = folder_with(tmp_path)
     path.write_text(OBJ.replace("usemtl plain\n", "").replace("f 1/1 3/3 4/4", "f 1/3 3/1 4/2"))
     found = read_textured(path)
-    corners = {tuple(map(tuple, v)): u.tolist() for v, u in zip(found.mesh.vertices[found.mesh.faces], found.uv, strict=True)}
+    corners = {
+        tuple(map(tuple, v)): u.tolist() for v, u in zip(found.mesh.vertices[found.mesh.faces], found.uv, strict=True)
+    }
     assert corners[(0, 0, 0), (1, 0, 0), (1, 1, 0)] == [[0, 0], [1, 0], [1, 1]]
     assert corners[(0, 0, 0), (1, 1, 0), (0, 1, 0)] == [[1, 1], [0, 0], [1, 0]]
