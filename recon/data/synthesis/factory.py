@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 import numpy as np
 
 from recon.data.synthesis import parallel, records
-from recon.data.synthesis.summary import write_summary
+from recon.data.synthesis.summary import SHOWN, write_summary
 from recon.errors import ConfigError, DataError, did_you_mean
 
 
@@ -158,7 +158,7 @@ class Factory:
             progress: a function of (steps, title) that gives a context with a meter, as `recon.report.progress`.
 
         Returns:
-            what there is now, and what was rejected, both in order.
+            what there is now (the first with their thumbnails), and what was rejected, both in order.
 
         Raises:
             ConfigError: if the path holds other data, or the same with other options.
@@ -179,7 +179,8 @@ class Factory:
                     else:
                         rejected[item.name] = Rejected(item.name, outcome.reason)
                     meter(1, f"{len(rejected)} rejected" if rejected else "")
-            made = [done[i.name] for i in items if i.name in done]
+            whole = [i for i in items if i.name in done]
+            made = [book.with_picture(i, done[i.name]) for i in whole[:SHOWN]] + [done[i.name] for i in whole[SHOWN:]]
             left = [rejected[i.name] for i in items if i.name in rejected]
             self._close(made, left)
         return made, left

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,17 +38,16 @@ class Book:
 
     def write(self, item: Item, made: Made) -> Made:
         """Record an item; returns it as `read` will."""
-        facts = plain(made.facts)
         picture = made.thumbnail
         if picture is not None:
             image = Image.fromarray(np.ascontiguousarray(picture))
             image.thumbnail((THUMBNAIL, THUMBNAIL))
-            picture = np.asarray(image)
             with atomic(self._file(item, ".png")) as temporary:
                 image.save(temporary)
-        text = json.dumps({"facts": facts, "source": _stamp(item.source), "picture": picture is not None}, indent=1)
+        facts = plain(made.facts)
+        text = json.dumps({"facts": facts, "source": _stamp(item.source)}, indent=1)
         write_text(self._file(item, ".json"), text)
-        return type(made)(item.name, facts, picture)
+        return replace(made, facts=facts, thumbnail=None)
 
     def read(self, item: Item, path: Path) -> Made | None:
         """The record of an item, if it was made from the file as it is now and its folders are all there."""
@@ -58,10 +58,12 @@ class Book:
         if not file.is_file() or not all((path / folder).is_dir() for folder in folders):
             return None
         record = json.loads(file.read_text(encoding="utf-8"))
-        if record["source"] != _stamp(item.source):
-            return None
-        picture = np.asarray(Image.open(self._file(item, ".png")).convert("RGB")) if record["picture"] else None
-        return Made(item.name, record["facts"], picture)
+        return Made(item.name, record["facts"]) if record["source"] == _stamp(item.source) else None
+
+    def with_picture(self, item: Item, made: Made) -> Made:
+        """The same with its thumbnail, if it has one; not kept in memory before, for there may be 50,000."""
+        file = self._file(item, ".png")
+        return replace(made, thumbnail=np.asarray(Image.open(file).convert("RGB"))) if file.is_file() else made
 
     def _file(self, item: Item, suffix: str) -> Path:
         return self.folder / f"{item.name}{suffix}"

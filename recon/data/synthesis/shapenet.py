@@ -97,7 +97,7 @@ class ShapeNet(Factory):
         grid = touched(grid_corners(shape.shape, VOXELS), VOXELS) | _centres_inside(solid)
         facts = _facts(item, shape, solid, grid)
         if self.kind != "views":
-            facts["inside"] = self._write_points(folder, shape, solid, sampling, asking)
+            facts["share inside"] = self._write_points(folder, shape, solid, sampling, asking)
             write_binvox(folder / "model.binvox", Binvox(grid, np.full(3, -0.5), 1.0))
         size = 1 / float(np.linalg.norm(np.ptp(shape.shape.vertices, axis=0)))
         renderer = Renderer(shape.look.transformed(np.diag([size, size, size, 1])))
@@ -162,13 +162,13 @@ def _facts(item: Item, shape: Normalised, solid: Solid, grid: np.ndarray) -> dic
         "voxels": int(grid.sum()),
     }
     if solid.sheet.any():
-        facts["sheets"] = float(solid.sheet.mean())
+        facts["share of sheets"] = float(solid.sheet.mean())
     if shape.look.has_image or shape.look.mesh.colors is not None:
         facts["coloured"] = True
     return facts
 
 
 def _thumbnail(renderer: Renderer) -> np.ndarray:
-    rgb, alpha = renderer.picture(intrinsics(160), Viewpoint(60, 25, 0.0, 0.8).pose(), (160, 160))
+    rgb, alpha = renderer.picture(intrinsics(160), Viewpoint(60, 25, 0.0, 0.68).pose(), (160, 160))
     share = alpha[..., None] / 255
     return np.round(rgb * share + 255 * (1 - share)).astype(np.uint8)

@@ -28,6 +28,7 @@ figure { margin: 0; padding: .6rem; border: 1px solid color-mix(in srgb, current
 figure img { display: block; max-width: 100%; margin: 0 auto .5rem; }
 figcaption { overflow-wrap: anywhere; font-weight: 600; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .75rem; margin: .3rem 0 0; font-size: .85rem; }
+section dl { justify-content: start; gap: 0 2rem; } section dd { text-align: left; }
 dt { opacity: .7; } dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; } td, th { padding: .35rem .6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); overflow-wrap: anywhere; }
@@ -76,7 +77,7 @@ def _figure(made: Made) -> str:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return f"<h2>Options</h2>{_list(options)}"
+    return f"<section><h2>Options</h2>{_list(options)}</section>"
 
 
 def _list(values: Mapping[str, Any]) -> str:
@@ -85,6 +86,8 @@ def _list(values: Mapping[str, Any]) -> str:
 
 
 def _spelled(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -1,5 +1,6 @@
 """What all factories share: resume, rejects, options on record, the same bytes from any number of processes."""
 
+import inspect
 import json
 import os
 import signal
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
 
-from recon.data.synthesis.factory import Factory, Item, Made
+from recon.conf import choices, conf_folder
+from recon.data.synthesis.factory import DEFAULTS, Factory, Item, Made
 from recon.data.synthesis.parallel import Failed, each
 from recon.data.synthesis.records import HIDDEN
 from recon.data.synthesis.splits import split
@@ -199,3 +203,21 @@ def test_an_error_in_a_worker_ends_the_work_and_says_where():
         list(each(slow_square, [1, 2, 3, 4], 2))
     assert "slow_square" in caught.value.__notes__[0]
     assert not any(isinstance(r, Failed) for _, r in each(slow_square, [1, 2, 4], 2))
+
+
+@pytest.mark.parametrize("name", choices("prepare"))
+def test_every_option_stands_in_the_yaml_with_the_default_of_the_class(name):
+    values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "prepare" / f"{name}.yaml"), resolve=False)
+    parameters = dict(inspect.signature(get_object(values.pop("_target_")).__init__).parameters)
+    assert values.pop("defaults") == ["_shared", "_self_"]
+    assert parameters.pop("shared").kind is inspect.Parameter.VAR_KEYWORD
+    own = {
+        k: list(p.default) if isinstance(p.default, tuple) else p.default for k, p in parameters.items() if k != "self"
+    }
+    assert {k: v for k, v in values.items() if k not in DEFAULTS} == own
+
+
+def test_options_of_all_factories_stand_in_one_file():
+    values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "prepare" / "_shared.yaml"), resolve=False)
+    assert set(values) == set(DEFAULTS)
+    assert values["workers"] is DEFAULTS["workers"]
