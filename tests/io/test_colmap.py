@@ -16,7 +16,7 @@ from recon.io.colmap import find_model, read_colmap
 from recon.io.parsing import FormatError
 from tests.data.recordings import model_bytes, write_model
 
-HARMLESS = settings(max_examples=50, deadline=None, derandomize=True)
+HARMLESS = settings(max_examples=30, deadline=None, derandomize=True)
 PARSERS = [
     colmap_files.parse_cameras,
     colmap_files.parse_images,

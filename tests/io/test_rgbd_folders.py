@@ -16,7 +16,7 @@ from recon.io.parsing import FormatError
 from recon.io.rgbd import decode_sun, read_rgbd
 from tests.data import recordings
 
-HARMLESS = settings(max_examples=50, deadline=None, derandomize=True)
+HARMLESS = settings(max_examples=30, deadline=None, derandomize=True)
 PARSERS = [
     trajectories.parse_matrix,
     trajectories.parse_log,

@@ -16,7 +16,7 @@ from recon.io.images import write_png
 from recon.io.transforms import find_transforms, parse_document, read_transforms
 from recon.io.types import Cloud
 
-HARMLESS = settings(max_examples=50, deadline=None, derandomize=True)
+HARMLESS = settings(max_examples=30, deadline=None, derandomize=True)
 EYE = np.eye(4).tolist()
 
 
