@@ -5,6 +5,7 @@ World units and axes are the mesh's; cameras are OpenCV's (x right, y down, z fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from embreex.rtcore_scene import EmbreeScene
 from recon.data.synthesis.shading import STUDIO, Lights, base_colors, corner_normals, lit, unit
 from recon.data.synthesis.textures import Textured
 from recon.geometry.raycast import RayCaster
+
+MOST_RAYS = 1 << 19  # at once: some 100 MB
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Renderer:
         supersample: int = 2,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Colour (H, W, 3) and coverage (H, W), both uint8, by `supersample`^2 rays a pixel; see `render`."""
+        parts = [self._picture(part, c2w, rows, lights, supersample) for part, rows in _bands(K, size, supersample)]
+        return np.concatenate([rgb for rgb, _ in parts]), np.concatenate([alpha for _, alpha in parts])
+
+    def _picture(
+        self, K: np.ndarray, c2w: np.ndarray, size: tuple[int, int], lights: Lights, supersample: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         height, width = size
         many = supersample * supersample
         alpha, color = np.zeros(height * width), np.zeros((height * width, 3))
@@ -106,6 +115,13 @@ class Renderer:
         self, K: np.ndarray, c2w: np.ndarray, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth (H, W), normal (H, W, 3) and face (H, W) through the pixels' centres; see `Rendered`."""
+        parts = [self._geometry(part, c2w, rows) for part, rows in _bands(K, size, 1)]
+        depth, normal, face = (np.concatenate([part[k] for part in parts]) for k in range(3))
+        return depth, normal, face
+
+    def _geometry(
+        self, K: np.ndarray, c2w: np.ndarray, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         c2w = np.asarray(c2w, dtype=np.float64)
         local = pixel_rays(K, size, 1, np.float64)
         directions = local @ c2w[:3, :3].T
@@ -157,6 +173,16 @@ def pixel_rays(
     pixels = np.stack([(u + du).ravel(), (v + dv).ravel(), np.ones(u.size)], axis=1)
     rays = pixels @ np.linalg.inv(np.asarray(K, dtype=np.float64)).T
     return np.ascontiguousarray(rays / np.linalg.norm(rays, axis=1, keepdims=True), dtype=dtype)
+
+
+def _bands(K: np.ndarray, size: tuple[int, int], supersample: int) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """A picture in bands of rows of at most `MOST_RAYS` rays (or one row), each as K and size of its own."""
+    height, width = size
+    step = max(1, MOST_RAYS // (width * supersample * supersample))
+    for first in range(0, height, step):
+        part = np.array(K, dtype=np.float64)
+        part[1, 2] -= first
+        yield part, (min(step, height - first), width)
 
 
 def _interpolated(corners: np.ndarray, face: np.ndarray, share: np.ndarray) -> np.ndarray:

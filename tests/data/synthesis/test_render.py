@@ -136,3 +136,11 @@ def test_the_hub_of_a_huge_fan_fills_no_memory():
     fan = Mesh(np.vstack([[0, 0, 0], rim]), np.stack([np.zeros_like(index), 1 + index, 1 + (index + 1) % 20_000], 1))
     _, corners = corner_normals(fan)
     np.testing.assert_allclose(corners, np.broadcast_to([0.0, 0, 1], corners.shape), atol=1e-5)
+
+
+def test_large_pictures_are_made_in_bands_and_look_the_same(monkeypatch):
+    skewed = K + np.array([[0, 3.0, 0], [0, 0, -4], [0, 0, 0]])
+    whole = render(Textured.plain(SPHERE), skewed, FRONT, (60, 100))
+    monkeypatch.setattr("recon.data.synthesis.render.MOST_RAYS", 1700)
+    for name, image in vars(render(Textured.plain(SPHERE), skewed, FRONT, (60, 100))).items():
+        np.testing.assert_allclose(image.astype(float), vars(whole)[name].astype(float), atol=1e-5, err_msg=name)
