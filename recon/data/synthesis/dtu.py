@@ -10,6 +10,8 @@ from recon.data.synthesis import idr, mvr
 from recon.data.synthesis.factory import Factory, Item, Made, Shared
 from recon.data.synthesis.idr import Ring
 from recon.data.synthesis.mvr import Around
+from recon.data.synthesis.normalise import Up
+from recon.data.synthesis.paint import hue, is_plain, patterned
 from recon.data.synthesis.sources import find_meshes, named
 from recon.data.synthesis.textures import WHITE, Textured, read_textured
 from recon.errors import ConfigError
@@ -31,6 +33,8 @@ class DTU(Factory):
         fov: angle of view in degrees (mvr).
         elevation: lowest and highest camera in degrees above the horizon (idr).
         textures: show the materials of the files; None: only in idr, for mvr is white under coloured light.
+        paint: give objects without colours a pattern, without which photographs tell little of a surface (idr).
+        up: the axis of the meshes' files that points up (idr).
         shared: see `Factory`.
     """
 
@@ -44,6 +48,8 @@ class DTU(Factory):
         fov: float = 60.0,
         elevation: Sequence[float] = (-10.0, 75.0),
         textures: bool | None = None,
+        paint: bool = True,
+        up: Up = "y",
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -53,6 +59,7 @@ class DTU(Factory):
             )
         self.views, self.size, self.distance = views, size, distance
         self.fov, self.elevation, self.textures = fov, elevation, textures
+        self.paint, self.up = paint, up
 
     @property
     def around(self) -> Around:
@@ -77,12 +84,14 @@ class DTU(Factory):
 
     def make(self, item: Item, folder: Path) -> Made:
         assert item.source is not None
-        look = read_textured(item.source)
+        look, rng = read_textured(item.source), self.rng(item)
         if not (self.kind == "idr" if self.textures is None else self.textures):
             look = Textured.plain(look.mesh, WHITE)
         if self.kind == "mvr":
-            return Made(item.name, *mvr.make(look, folder, self.around, self.rng(item)))
-        return Made(item.name, *idr.make(look, folder, self.ring))
+            return Made(item.name, *mvr.make(look, folder, self.around, rng))
+        if self.paint and is_plain(look):
+            look = patterned(look, hue(int(rng.integers(1000))), rng)
+        return Made(item.name, *idr.make(look, folder, self.ring, self.up))
 
 
 def _interval(value: float | Sequence[float] | None, default: tuple[float, float]) -> tuple[float, float]:

@@ -7,13 +7,14 @@ the mesh's own coordinates. The light stays with the object, as in a studio.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recon.data.synthesis.mvr import toward, used_vertices
+from recon.data.synthesis.normalise import TO_Y, Up
 from recon.data.synthesis.output import contact_sheet, write_npz
 from recon.data.synthesis.render import Renderer
 from recon.data.synthesis.shading import Light, Lights
@@ -71,8 +72,14 @@ class Ring:
         return intrinsics_of_fov(2 * np.degrees(np.arcsin(1 / self.distance)), self.size)
 
 
-def make(look: Textured, folder: Path, ring: Ring) -> tuple[dict[str, Any], np.ndarray]:
+def make(look: Textured, folder: Path, ring: Ring, up: Up = "y") -> tuple[dict[str, Any], np.ndarray]:
     """Write image/, mask/, cameras.npz and the true mesh.ply of one object, in its own coordinates.
+
+    Args:
+        look: the object.
+        folder: for the files.
+        ring: the cameras.
+        up: the axis of its coordinates that points up.
 
     Returns:
         facts and a contact sheet for the summary.
@@ -81,12 +88,15 @@ def make(look: Textured, folder: Path, ring: Ring) -> tuple[dict[str, Any], np.n
         DataError: if the object has no extent.
     """
     frame = region(look)
-    poses, K = ring.poses(), ring.intrinsics
+    K, turn = ring.intrinsics, TO_Y[up].T
+    poses = ring.poses()
+    poses[:, :3] = turn @ poses[:, :3]
     poses[:, :3, 3] = frame.to_world(poses[:, :3, 3])
+    lights = replace(LIGHTS, lights=tuple(replace(one, place=tuple(turn @ one.place)) for one in LIGHTS.lights))
     renderer, pictures, covered = Renderer(look), [], []
     arrays: dict[str, np.ndarray] = {}
     for number, pose in enumerate(poses):
-        rgb, alpha = renderer.picture(K, pose, ring.size, LIGHTS)
+        rgb, alpha = renderer.picture(K, pose, ring.size, lights)
         mask = np.where(alpha > 127, 255, 0).astype(np.uint8)
         write_png(folder / "image" / f"{number:06d}.png", over_black(rgb, alpha))
         write_png(folder / "mask" / f"{number:06d}.png", mask)

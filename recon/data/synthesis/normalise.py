@@ -15,7 +15,7 @@ from recon.io.types import Mesh
 
 Up = Literal["x", "y", "z"]
 WELD = 1e-7  # of the longest edge: vertices on one place of a grid this fine are one
-_TO_Y = {
+TO_Y = {
     "x": np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]),
     "y": np.eye(3),
     "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
@@ -48,7 +48,7 @@ def normalised(look: Textured, up: Up = "y") -> Normalised:
         DataError: if no face has an area.
     """
     turn = np.eye(4)
-    turn[:3, :3] = _TO_Y[up]
+    turn[:3, :3] = TO_Y[up]
     look = look.transformed(turn)
     used = look.mesh.vertices[np.unique(look.mesh.faces)]
     if not len(used):

@@ -9,6 +9,7 @@ import numpy as np
 
 from recon.data.synthesis.occupancy import Solid
 from recon.data.synthesis.output import write_npz
+from recon.data.synthesis.paint import hue
 from recon.data.synthesis.render import Renderer
 from recon.data.synthesis.room_layout import FLOOR, SIDES, STRUCTURE, Part, Room
 from recon.data.synthesis.textures import Textured, merged
@@ -114,13 +115,6 @@ def truth(room: Room, solids: Sequence[Solid]) -> Mesh:
         paint = np.tile((255 * np.array(color)).astype(np.uint8), (len(mesh.vertices), 1))
         painted.append(Textured.plain(Mesh(mesh.vertices, mesh.faces, colors=paint)))
     return merged(painted).mesh
-
-
-def hue(number: int) -> tuple[float, float, float]:
-    """A colour that neighbours in number do not share."""
-    angle = 2 * np.pi * ((0.11 + 0.618034 * number) % 1)
-    red, green, blue = (float(0.55 + 0.3 * np.cos(angle + turn)) for turn in (0, 2.1, 4.2))
-    return red, green, blue
 
 
 def portrait(mesh: Mesh, size: int = 160) -> np.ndarray:

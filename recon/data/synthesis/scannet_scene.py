@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recon.data.synthesis.paint import hue, is_plain, patterned
 from recon.data.synthesis.room_layout import (
     FLOOR,
     STRUCTURE,
@@ -21,9 +22,8 @@ from recon.data.synthesis.room_layout import (
     shifted,
     stood,
 )
-from recon.data.synthesis.room_samples import hue
 from recon.data.synthesis.shading import base_colors
-from recon.data.synthesis.textures import CLAY, Material, Textured, merged
+from recon.data.synthesis.textures import Textured, merged
 from recon.geometry.sampling import face_normals_and_areas
 from recon.io.files import write_text
 from recon.io.meshes import write_mesh
@@ -32,6 +32,7 @@ from recon.io.types import Mesh
 Objects = Sequence[tuple[str, int, Textured]]
 REACH = 0.04  # of the room: how far an occluder stands from what it hides
 CELL = 0.4  # metres; segments are what one part has in one cell
+TILE = 0.5  # metres of a tile of the floor
 Y_TO_Z = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 KNOWN = {
     "wall": ("wall", 1, 1),
@@ -185,19 +186,18 @@ def sheet(part: Part, low: np.ndarray, high: np.ndarray, detail: float) -> Textu
 
 def painted(part: Part, rng: np.random.Generator) -> Part:
     """The part with colours of its own, where its file gave it none, and a pattern by which places can be told."""
-    look, place = part.look, part.mesh.vertices
-    plain = len(look.materials) == 1 and look.materials[0].image is None and look.materials[0].color == CLAY
-    if look.mesh.colors is not None or not plain:
+    if not is_plain(part.look):
         return part
-    base = np.array(hue(int(rng.integers(1000)))) if part.category != STRUCTURE else rng.uniform(0.55, 0.9, 3)
+    if part.category != STRUCTURE:
+        return replace(part, look=patterned(part.look, hue(int(rng.integers(1000))), rng))
+    place, base = part.mesh.vertices, rng.uniform(0.55, 0.9, 3)
     if part.name == "floor":
-        pattern = np.where((np.floor(place[:, :2] / 0.5).sum(axis=1) % 2) > 0, 0.75, 1.0)
+        shade = np.where((np.floor(place[:, :2] / TILE).sum(axis=1) % 2) > 0, 0.75, 1.0)
     else:
         waves = rng.normal(size=(3, 3)) * 8
-        pattern = 0.88 + 0.12 * np.sin(place @ waves.T + rng.uniform(0, 6, 3)).mean(axis=1)
-    colors = np.clip(255 * base * pattern[:, None], 0, 255).astype(np.uint8)
-    mesh = replace(look.mesh, colors=colors)
-    return replace(part, look=replace(look, mesh=mesh, materials=(Material(),)))
+        shade = 0.88 + 0.12 * np.sin(place @ waves.T + rng.uniform(0, 6, 3)).mean(axis=1)
+    colors = np.clip(255 * base * shade[:, None], 0, 255).astype(np.uint8)
+    return replace(part, look=Textured.plain(replace(part.mesh, colors=colors)))
 
 
 def write_annotation(folder: Path, scene: str, annotated: Annotated) -> Mesh:

@@ -161,3 +161,34 @@ def test_a_point_cloud_is_rejected_and_says_so(tmp_path: Path) -> None:
 def test_impossible_options(options: dict, message: str, source: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         DTU(source=str(source), path=str(tmp_path / "out"), workers=0, **options).run()
+
+
+def test_idr_cameras_stand_about_the_axis_that_points_up(source: Path, tmp_path: Path) -> None:
+    eyes = {}
+    for up in ("y", "z"):
+        DTU(source=str(source), path=str(tmp_path / up), views=9, size=[16, 16], up=up, workers=0).run()
+        views = reading.DTU(path=str(tmp_path / up)).load("thing").observation
+        eyes[up] = views.region.to_local(views.poses[:, :3, 3].numpy())
+    assert eyes["y"][:, 1].min() > 3 * np.sin(np.radians(-11))
+    assert eyes["y"][:, 1].mean() > 1
+    assert np.allclose(eyes["z"][:, 2], eyes["y"][:, 1])
+    assert np.allclose(np.linalg.norm(eyes["z"], axis=1), 3)
+
+
+def test_objects_without_colours_get_a_pattern_and_others_keep_theirs(source: Path, tmp_path: Path) -> None:
+    mesh = read_mesh(source)
+    write_mesh(
+        tmp_path / "red.ply", Mesh(mesh.vertices, mesh.faces, colors=np.tile([200, 0, 0], (len(mesh.vertices), 1)))
+    )
+
+    def picture(name: str, file: Path, **options: bool) -> np.ndarray:
+        factory = DTU(source=str(file), path=str(tmp_path / name), views=1, size=[60, 60], workers=0, **options)
+        folder = tmp_path / name / factory.items()[0].folder
+        factory.run()
+        rgb, mask = (read_image(folder / what / "000000.png")[0] for what in ("image", "mask"))
+        return rgb[mask[..., 0] > 0].astype(float)
+
+    plain, painted, red = picture("a", source, paint=False), picture("b", source), picture("c", tmp_path / "red.ply")
+    hue = [(p / p.sum(axis=1, keepdims=True)).std(axis=0).max() for p in (plain, painted)]
+    assert hue[1] > 5 * hue[0]
+    assert red[:, 0].mean() > 4 * red[:, 1].mean()
