@@ -35,6 +35,14 @@ def threads() -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What can be made again is made anew for each run of the tests, not found in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECON_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test starts from the same global random state, whatever ran before it."""

@@ -1,37 +1,57 @@
-"""Generated shapes: scans of watertight solids whose truth is known exactly, ready in seconds on a CPU."""
+"""Generated shapes: scans, pictures and insides of watertight solids whose truth is known, ready in seconds."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import count, islice
 from typing import Unpack
 
 import numpy as np
+import torch
 
 from recon.data.base import ReconDataModule, Shared
-from recon.data.fields import Field, gradient
-from recon.data.loading import Split
-from recon.data.solids import NAMED, exists, solid, solid_mesh
+from recon.data.fields import Field
+from recon.data.images import Preparation
+from recon.data.loading import Draw, Split
+from recon.data.shape_cache import Arrays, ShapeCache
+from recon.data.shape_scans import Scanner
+from recon.data.shape_views import cube_of, pictured, posed, region_of, surrounded, unpacked
+from recon.data.solids import FAMILIES, NAMED, exists, solid, solid_mesh
 from recon.errors import ConfigError, did_you_mean
-from recon.geometry.sampling import sample_surface
+from recon.geometry.frames import Frame
 from recon.io.types import Cloud, Mesh
-from recon.observations import OrientedPoints, Points, Scene, Truth
+from recon.observations import (
+    Observation,
+    Occupancies,
+    OrientedPoints,
+    Points,
+    PosedRGBD,
+    PosedViews,
+    Scene,
+    Truth,
+    Views,
+    Voxels,
+)
 
-FIRST_BLOB: dict[Split, int] = {"train": 0, "val": 100_000, "test": 200_000}
+FIRST: dict[Split, int] = {"train": 0, "val": 100_000, "test": 200_000}
+ASKED = 50_000  # points whose occupancy is told in validation and test
 
 
 class Shapes(ReconDataModule):
-    """Scans of `recon.data.solids`: the named ones, and any number of random ``blobs_NNN``.
+    """`recon.data.solids`: named shapes, random blobs, and families of furniture and machined parts, endless by number.
 
-    A scan is drawn uniformly by area and then, in this order, thinned unevenly, cut, blurred and strewn with
-    outliers. Each depends on the seed and the scene's name alone.
+    What is given follows from the method: a scan (`Scanner`), with the occupancies of other points or without;
+    24 views and voxels; or cameras all around with masks, normals and depth. Everything follows from the seed and the
+    shape's name, is made on first use, and meshes and pictures are kept on disk (`ShapeCache`).
 
     Args:
-        scene: one of the named shapes, or ``blobs_NNN`` for any number, in every split.
-        train_scenes: how many blobs to train on.
-        val_scenes: how many other blobs to watch the training with.
-        test_scenes: how many to test on: first the named shapes, then further blobs.
+        families: those to take shapes from, of `FAMILIES` and ``blobs``; null means all.
+        train_scenes: how many to train on.
+        val_scenes: how many others to watch the training with.
+        test_scenes: how many to test on: first the named shapes, then further ones of the families.
         samples: points of a scan, outliers included.
         normals: give outward normals, too.
         noise: standard deviation of the points' displacement, in longest sides of the shape.
@@ -39,12 +59,22 @@ class Shapes(ReconDataModule):
         outliers: share of points that lie anywhere in a box 1.2 times as long.
         uneven: 0 for even density; else it varies by a factor of exp(2 * uneven) across the shape.
         missing: share of the surface that the scan has not seen, on one side.
-        resolution: cells along the cube in which shapes without an exact mesh are marched.
+        resolution: cells along the cube in which shapes without an exact mesh are meshed.
+        queries: points whose occupancy is told, of a training item.
+        most_views: of a training item, for methods that take views without cameras; the number is drawn for a batch.
+        crop: of those views, side in pixels (127, or 128 for networks that want that).
+        views: cameras around a shape, for methods that take posed views.
+        image_size: of those views, side in pixels.
+        cache: folder for what was made; null means the user's cache folder (or RECON_CACHE).
         shared: see `ReconDataModule`.
     """
 
+    may_give = (OrientedPoints, Points, Views, PosedViews, PosedRGBD)
+    may_target = (Occupancies, Voxels)
+
     def __init__(
         self,
+        families: list[str] | None = None,
         train_scenes: int = 64,
         val_scenes: int = 8,
         test_scenes: int = 15,
@@ -56,47 +86,115 @@ class Shapes(ReconDataModule):
         uneven: float = 0.0,
         missing: float = 0.0,
         resolution: int = 128,
+        queries: int = 2048,
+        most_views: int = 5,
+        crop: int = 127,
+        views: int = 32,
+        image_size: int = 160,
+        cache: str | None = None,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        for name, value in (("outliers", outliers), ("missing", missing)):
-            if not 0 <= value < 1:
-                raise ConfigError(f"data.{name}={value}: this is a share.", "Give a number from 0 up to, not with, 1.")
-        for name, value in (("noise", noise), ("normal_noise", normal_noise), ("uneven", uneven)):
-            if value < 0:
-                raise ConfigError(f"data.{name}={value}: this cannot be negative.", "Give 0 to switch it off.")
+        known = [*FAMILIES, "blobs"]
+        for family in families or ():
+            if family not in known:
+                raise ConfigError(f"data.families: there is no family '{family}'.", did_you_mean(family, known))
+        self.families = families or known
         self.counts: dict[Split, int] = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
-        self.samples, self.normals, self.resolution = samples, normals, resolution
-        self.noise, self.normal_noise, self.outliers = noise, normal_noise, outliers
-        self.uneven, self.missing = uneven, missing
+        self.scanner = Scanner(samples, noise, normal_noise, outliers, uneven, missing, self.seed)
+        self.normals, self.resolution, self.queries = normals, resolution, queries
+        self.most_views, self.preparation = most_views, Preparation(crop=crop)
+        self.views, self.image_size = views, image_size
+        self.cache = ShapeCache(cache, f"{resolution}")
         self._scans: dict[str, Cloud] = {}
+        self._meshes: dict[str, Mesh] = {}
 
     @property
     def gives(self) -> tuple[type, ...]:
-        return (OrientedPoints, Points) if self.normals else (Points,)
+        points = (OrientedPoints, Points) if self.normals else (Points,)
+        return (*points, Views, PosedViews, PosedRGBD)
 
     def names(self, split: Split = "test") -> Sequence[str]:
-        named = list(NAMED) if split == "test" else []
-        blobs = [f"blobs_{FIRST_BLOB[split] + i:03d}" for i in range(self.counts[split] - len(named))]
-        return (named + blobs)[: self.counts[split]]
+        """In test the named shapes first; then shapes of all families in turn, by numbers that no other split has."""
+        named = [name for name in NAMED if split == "test"][: self.counts[split]]
+        turns = (f"{family}_{FIRST[split] + turn:03d}" for turn in count() for family in self.families)
+        return [*named, *islice(turns, self.counts[split] - len(named))]
 
     def check_scene(self, name: str, split: Split = "test") -> None:
         if not exists(name):
-            raise ConfigError(f"data.scene={name}: there is no such shape.", did_you_mean(name, [*NAMED, "blobs_000"]))
+            some = [*NAMED, *(f"{family}_000" for family in (*FAMILIES, "blobs"))]
+            raise ConfigError(f"data.scene={name}: there is no such shape.", did_you_mean(name, some))
 
     def load(self, name: str, split: Split = "test") -> Scene:
         names = self.names(split)
-        cloud = self.scan(name)
-        return Scene(
-            Points.from_cloud(cloud if self.normals else replace(cloud, normals=None), name),
-            Truth(self.mesh(name)),
-            names.index(name) if name in names else 0,
-            name.split("_")[0],
-        )
+        observed, truth = self._observed(name)
+        return Scene(observed, truth, names.index(name) if name in names else 0, name.rpartition("_")[0] or name)
+
+    def _observed(self, name: str) -> tuple[Observation, Truth]:
+        mesh = self.mesh(name)
+        if self.observation is None or issubclass(self.observation, Points):
+            cloud = self.scan(name)
+            points = Points.from_cloud(cloud if self.normals else replace(cloud, normals=None), name)
+            told = self._occupancies(name, ASKED, np.random.default_rng([self.seed, zlib.crc32(name.encode()), 1]))
+            return points, Truth(mesh, told if self.target is Occupancies else None)
+        if issubclass(self.observation, PosedViews):
+            settings = f"{self.views}x{self.image_size}"
+            make = partial(surrounded, name, mesh, self.views, self.image_size)
+            arrays = self.cache.get(name, f"posed-{settings}", make)
+            return posed(name, arrays, region_of(mesh), self.observation), Truth(mesh)
+        arrays, cube = self._pictures(name), cube_of(mesh)
+        images = self.preparation.test([unpacked(arrays)[i] for i in range(self.most_views)])
+        voxels = Voxels(torch.from_numpy(arrays["voxels"]).float(), cube)
+        return Views(torch.from_numpy(images), None, cube, name), Truth(mesh, voxels=voxels)
+
+    def item(self, name: str, split: Split, draw: Draw) -> Scene:
+        """Points of the scan, towards occupancies in the unit cube if they are wanted; or some views and voxels."""
+        category = name.rpartition("_")[0] or name
+        if self.observation is not None and issubclass(self.observation, Views):
+            arrays, rng = self._pictures(name), draw.rng()
+            wanted = int(draw.batch_rng().integers(1, self.most_views + 1)) if split == "train" else self.most_views
+            views = unpacked(arrays)
+            if split == "train":
+                images = self.preparation.train([views[i] for i in rng.integers(0, len(views), wanted)], rng)
+            else:
+                images = self.preparation.test(views[:wanted])
+            target = Voxels(torch.from_numpy(arrays["voxels"]).float())
+            return Scene(Views(torch.from_numpy(images), name=name), target, category=category)
+        if self.target is not Occupancies:
+            return super().item(name, split, draw)
+        return self._occupied(name, split, draw, category)
+
+    def _occupied(self, name: str, split: Split, draw: Draw, category: str) -> Scene:
+        """Points seen and points asked about, both in the cube in which the shape's longest side is 1."""
+        cloud, rng = self.scan(name), draw.rng()
+        rows = rng.integers(0, len(cloud.points), self.points)
+        frame = Frame.fit(self.mesh(name).vertices, "box", 1.0)
+        local = torch.from_numpy(frame.to_local(cloud.points[rows]).astype(np.float32))
+        asked = self._occupancies(name, self.queries if split == "train" else ASKED, rng)
+        queries = torch.from_numpy(frame.to_local(asked.points.numpy()).astype(np.float32))
+        observed = Points(local, frame, name)
+        wants_normals = self.observation is None or issubclass(self.observation, OrientedPoints)
+        if wants_normals and cloud.normals is not None:
+            normals = torch.from_numpy(cloud.normals[rows].astype(np.float32))
+            observed = OrientedPoints(local, frame, name, normals)
+        return Scene(observed, Occupancies(queries, asked.inside), category=category)
+
+    def _occupancies(self, name: str, number: int, rng: np.random.Generator) -> Occupancies:
+        """World points, uniform in the cube 1.1 times as long as the shape, and what the exact field says of them."""
+        frame = Frame.fit(self.mesh(name).vertices, "box", 1.0)
+        points = frame.to_world(rng.uniform(-0.55, 0.55, (number, 3)))
+        return Occupancies(torch.from_numpy(points), torch.from_numpy(self.sdf(name)(points) < 0).float())
+
+    def _pictures(self, name: str) -> Arrays:
+        return self.cache.get(name, "pictures", lambda: pictured(name, self.mesh(name)))
 
     def mesh(self, name: str) -> Mesh:
         """The true surface of a shape."""
-        return solid_mesh(name, self.resolution)
+        if name not in self._meshes:
+            made = partial(solid_mesh, name, self.resolution)
+            kept = self.cache.get(name, "mesh", lambda: {"vertices": made().vertices, "faces": made().faces})
+            self._meshes[name] = Mesh(kept["vertices"], kept["faces"])
+        return self._meshes[name]
 
     def sdf(self, name: str) -> Field:
         """A shape's field, (N, 3) points to (N,) values: negative inside, close to a distance near the surface."""
@@ -106,41 +204,5 @@ class Shapes(ReconDataModule):
         """Points with normals on the true mesh of a shape, with all defects that were asked for."""
         # Kept, about a megabyte each: training comes back to them every epoch.
         if name not in self._scans:
-            self._scans[name] = self._scan(name)
+            self._scans[name] = self.scanner.scan(name, self.mesh(name), None if solid(name).faces else self.sdf(name))
         return self._scans[name]
-
-    def _scan(self, name: str) -> Cloud:
-        mesh = self.mesh(name)
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        strays = round(self.outliers * self.samples)
-        seen = self._sighted(mesh, self.samples - strays, rng)
-        assert seen.normals is not None
-        length = float(np.ptp(mesh.vertices, axis=0).max())
-        points = seen.points + rng.normal(0, 1, seen.points.shape) * self.noise * length
-        normals = seen.normals if solid(name).faces else gradient(self.sdf(name), seen.points)
-        normals = _unit(_unit(normals) + rng.normal(0, 1, normals.shape) * self.normal_noise)
-        centre = (mesh.vertices.max(axis=0) + mesh.vertices.min(axis=0)) / 2
-        points = np.vstack([points, centre + rng.uniform(-0.6, 0.6, (strays, 3)) * length])
-        return Cloud(points, np.vstack([normals, _unit(rng.normal(size=(strays, 3)))]))
-
-    def _sighted(self, mesh: Mesh, count: int, rng: np.random.Generator) -> Cloud:
-        """`count` points on the part of the mesh that the scanner sees, at its density."""
-        away, across = _unit(rng.normal(size=(2, 3)))
-        # Enough to be left with `count`: thinning keeps at most a third of the densest part's share.
-        thinned = 1.0 if not self.uneven else float(-np.expm1(-2 * self.uneven) / (2 * self.uneven)) / 3
-        drawn = sample_surface(mesh, int(count / (thinned * (1 - self.missing))) + 1, rng)
-        points, normals = drawn.points, drawn.normals
-        if self.missing:
-            depth = points @ away
-            keep = np.argsort(depth)[: round((1 - self.missing) * len(depth))]
-            points, normals = points[np.sort(keep)], normals[np.sort(keep)]
-        if self.uneven:
-            place = points @ across
-            weight = np.exp(2 * self.uneven * (place - place.max()) / np.ptp(place))
-            rows = np.sort(rng.choice(len(points), min(count, len(points)), replace=False, p=weight / weight.sum()))
-            points, normals = points[rows], normals[rows]
-        return Cloud(points[:count], normals[:count])
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -127,7 +127,7 @@ def sharp(field: Field, resolution: int) -> Mesh:
         values = _sample(field, low, cell, resolution + 1)
         mesh = dual_contour(field, lambda p: gradient(field, p, 1e-6), values, low, cell)
         # Where two walls pass through one cell, four faces may share an edge; elsewhere the grid falls otherwise.
-        if watertight(mesh):
+        if len(mesh.faces) and watertight(mesh):
             return mesh
     raise DataError(
         f"At {resolution} cells this shape's walls are too thin for a watertight mesh.", "Raise data.resolution."
@@ -216,7 +216,7 @@ def _bolt_holes(count: int, ring: float, radius: float) -> Field:
     return lambda p: np.min([np.linalg.norm(p[:, :2] - c, axis=1) for c in centres], axis=0) - radius
 
 
-FAMILIES: dict[str, Callable[[np.random.Generator], Field]] = FURNITURE | MACHINED
+FAMILIES: Mapping[str, Callable[[np.random.Generator], Field]] = FURNITURE | MACHINED
 """Endless solids: `solid("chair_007")` is the one that follows from the number 7."""
 
 

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
-from recon.data.fields import gradient
+from recon.data.fields import gradient, sphere
+from recon.data.loading import Draw, collate
 from recon.data.shapes import Shapes
-from recon.data.solids import NAMED, march, solid, solid_mesh
-from recon.errors import ConfigError
-from recon.observations import OrientedPoints, Points, Truth
+from recon.data.solids import FAMILIES, NAMED, march, sharp, solid, solid_mesh
+from recon.errors import ConfigError, DataError
+from recon.geometry.cameras import project
+from recon.io.types import Mesh
+from recon.observations import Occupancies, OrientedPoints, Points, PosedRGBD, PosedViews, Truth, Views, Voxels
 
 PIECES = {"links": 2}
 GENUS = {"torus": 1, "mug": 1, "knot": 1, "links": 2, "flange": 7, "drilled": 5, "gyroid": 13}
@@ -87,19 +91,22 @@ def test_missing_part_and_uneven_density():
 
 def test_names_and_scenes():
     data = Shapes(train_scenes=3, val_scenes=2, test_scenes=17)
-    assert data.names("train") == ["blobs_000", "blobs_001", "blobs_002"]
+    assert data.names("train") == ["chair_000", "table_000", "bookcase_000"]
+    assert Shapes(train_scenes=3, families=["gear", "blobs"]).names("train") == ["gear_000", "blobs_000", "gear_001"]
     assert data.names("test")[:2] == ["sphere", "ellipsoid"]
     assert len(data.names("test")) == 17
     assert len({*data.names("train"), *data.names("val"), *data.names("test")}) == 22
     assert Shapes(test_scenes=2).names() == ["sphere", "ellipsoid"]
     assert Shapes(scene="blobs_012").selected("train") == ["blobs_012"]
+    with pytest.raises(ConfigError, match=r"(?s)families.*'gaer'.*gear"):
+        Shapes(families=["gaer"])
     with pytest.raises(ConfigError, match=r"(?s)scene=tours.*torus"):
         Shapes(scene="tours").selected()
 
 
 def test_without_normals():
     data = Shapes(normals=False, samples=50)
-    assert data.gives == (Points,)
+    assert OrientedPoints not in data.gives
     assert type(data.load("sphere").observation) is Points
 
 
@@ -116,3 +123,94 @@ def test_loader_batches_of_points():
     assert first.shape == (64, 3)
     np.testing.assert_array_equal(first, again)
     assert np.abs((first - later).numpy()).max() > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_are_watertight_sharp_and_endless(family):
+    meshes = [solid_mesh(f"{family}_{number}", 96) for number in (3, 100_003)]
+    assert meshes[0].vertices.shape != meshes[1].vertices.shape
+    for number, mesh in zip((3, 100_003), meshes, strict=True):
+        shape, field = mesh.to_trimesh(), solid(f"{family}_{number}").field
+        assert shape.is_watertight
+        assert shape.body_count == 1
+        assert 1 < np.ptp(mesh.vertices, axis=0).max() < 2.6
+        assert np.abs(field(mesh.vertices)).mean() < 2e-3
+        centres = shape.triangles_center
+        assert (field(centres + 0.01 * shape.face_normals) > 0).mean() > 0.97
+        assert (field(centres - 0.01 * shape.face_normals) < 0).mean() > 0.97
+
+
+def test_walls_thinner_than_a_cell_are_told():
+    with pytest.raises(DataError, match="too thin"):
+        sharp(sphere((0.08, 0.08, 0.08), 0.02), 16)
+
+
+def test_points_and_occupancies_share_the_unit_cube():
+    data = Shapes(samples=4000, points=300, queries=1000, resolution=64)
+    data.use(Points, Occupancies)
+    scene = data.item("chair_007", "train", Draw(0, 2, 5))
+    assert type(scene.observation) is Points
+    assert scene.category == "chair"
+    points, told = scene.observation.points, scene.target
+    assert points.shape == (300, 3)
+    assert float(points.abs().max()) <= 0.5 + 1e-3
+    assert float(told.points.abs().max()) <= 0.55
+    # What is told of the queries is true of the mesh, in the frame that the points are in.
+    world = scene.observation.frame.to_world(told.points.numpy())
+    shape = data.mesh("chair_007").to_trimesh()
+    assert (shape.contains(world) == told.inside.numpy().astype(bool)).mean() > 0.995
+    assert 0 < float(told.inside.mean()) < 1
+    assert np.abs(data.sdf("chair_007")(scene.observation.frame.to_world(points.numpy()))).max() < 0.02
+    again, other = (data.item("chair_007", "train", Draw(0, 2, index)) for index in (5, 6))
+    np.testing.assert_array_equal(again.target.points, told.points)
+    assert np.abs((other.target.points - told.points).numpy()).max() > 0
+    assert isinstance(data.load("chair_007").target.occupancies, Occupancies)
+
+
+def test_views_and_voxels_are_of_the_same_object():
+    data = Shapes(resolution=64, most_views=3)
+    data.use(Views, Voxels)
+    first, second = (data.item(name, "train", Draw(0, 0, i, batch=4)) for i, name in enumerate(("mug_001", "gear_002")))
+    batch = collate([first, second])
+    assert batch.observation.images.shape[0] == 2
+    assert batch.observation.images.shape[2:] == (3, 127, 127)
+    assert batch.target.grid.shape == (2, 32, 32, 32)
+    scene = data.load("mug_001")
+    assert scene.observation.images.shape == (3, 3, 127, 127)
+    # The voxels' centres lie where the mesh is, in the world.
+    cells = np.argwhere(scene.target.voxels.grid.numpy() > 0)
+    world = scene.target.voxels.frame.to_world((cells + 0.5) / 32 - 0.5)
+    assert np.linalg.norm(world - data.mesh("mug_001").to_trimesh().convex_hull.centroid, axis=1).max() < 1.3
+    assert (np.abs(data.sdf("mug_001")(world)) < 0.1).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [PosedViews, PosedRGBD])
+def test_posed_views_see_the_shape(kind):
+    data = Shapes(resolution=64, views=4, image_size=48)
+    data.use(kind)
+    views = data.load("chair_001").observation
+    assert type(views) is kind
+    assert views.images.shape == (4, 3, 48, 48)
+    mesh = data.mesh("chair_001")
+    for view in range(4):
+        pixels, depth = project(mesh.vertices, views.intrinsics[view].numpy(), views.poses[view].numpy())
+        rows = np.floor(pixels[:, ::-1]).astype(int).clip(0, 47)
+        mask = maximum_filter(views.mask[view, 0].numpy(), 3)  # outlines fall between samples of a pixel
+        assert (mask[rows[:, 0], rows[:, 1]] > 0).all()
+        if kind is PosedRGBD:
+            seen = views.depth[view, 0].numpy()
+            assert seen[seen > 0].min() == pytest.approx(depth.min(), abs=0.05)
+    local = views.normalized()
+    reach = np.linalg.norm(local.frame.to_local(mesh.vertices), axis=1).max()
+    assert reach == pytest.approx(1 / 1.1, abs=1e-6)
+
+
+def test_what_was_made_is_kept_and_made_again_if_damaged(tmp_path, monkeypatch):
+    first = Shapes(resolution=32, cache=str(tmp_path)).mesh("nut_001")
+    (file,) = tmp_path.rglob("nut_001.mesh.npz")
+    monkeypatch.setattr("recon.data.shapes.solid_mesh", lambda *_: pytest.fail("made again"))
+    np.testing.assert_array_equal(Shapes(resolution=32, cache=str(tmp_path)).mesh("nut_001").vertices, first.vertices)
+    monkeypatch.setattr("recon.data.shapes.solid_mesh", lambda *_: Mesh(np.ones((3, 3)), np.zeros((1, 3), int)))
+    assert len(Shapes(resolution=48, cache=str(tmp_path)).mesh("nut_001").vertices) == 3
+    file.write_bytes(file.read_bytes()[:100])
+    assert len(Shapes(resolution=32, cache=str(tmp_path)).mesh("nut_001").vertices) == 3
