@@ -36,6 +36,8 @@ def decompose(projection: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "A projection matrix is singular or holds numbers that are not finite.",
             "Give matrices K [R | t] of cameras at a finite distance.",
         )
+    # Brought to size one, for the determinant of tiny or huge matrices is beyond floating point.
+    left = left / singular[..., :1, None]
     left = left * np.sign(np.linalg.det(left))[..., None, None]
     # RQ of A by QR: the rows of A in reverse order, transposed, are Q'R'; reversing both again makes R upper.
     q, r = np.linalg.qr(np.swapaxes(left[..., ::-1, :], -1, -2))
@@ -86,7 +88,7 @@ def project(points: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> tup
     camera = (np.asarray(points, dtype=np.float64) - pose[..., None, :3, 3]) @ pose[..., :3, :3]
     image = camera @ np.swapaxes(np.asarray(intrinsics, dtype=np.float64), -1, -2)
     depth = camera[..., 2]
-    return image[..., :2] / np.where(depth == 0, np.finfo(np.float64).tiny, depth)[..., None], depth
+    return image[..., :2] / np.where(depth == 0, 1.0, depth)[..., None], depth
 
 
 def unproject(pixels: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -193,13 +195,24 @@ def frame_of(matrix: np.ndarray) -> Frame:
         DataError: if the matrix is no similarity that keeps handedness.
     """
     m = np.asarray(matrix, dtype=np.float64)
-    scale = np.cbrt(np.linalg.det(m[:3, :3])) if np.isfinite(m).all() else -1.0
-    if scale <= 0 or np.abs(m[:3, :3].T @ m[:3, :3] / scale**2 - np.eye(3)).max() > 1e-4:
-        raise DataError(
-            "A scale matrix is no uniform scale, rotation and translation.",
-            "Give (4, 4) matrices that map the unit sphere to the region of interest.",
-        )
-    return Frame(float(scale), m[:3, :3] / scale, m[:3, 3] / m[3, 3])
+    size = np.abs(m).max() if m.shape == (4, 4) else np.nan
+    if not (0 < size < np.inf and abs(m[3, 3]) > 1e-12 * size and np.abs(m[3, :3]).max() <= 1e-6 * abs(m[3, 3])):
+        raise _no_similarity()
+    # Homogeneous: all of it may be multiplied by any number, which its last one tells.
+    m = m / m[3, 3]
+    stretch = np.linalg.svd(m[:3, :3], compute_uv=False)
+    scale = float(stretch.mean())
+    rotation = m[:3, :3] / (scale or 1.0)
+    if not (np.ptp(stretch) < 1e-4 * scale and np.linalg.det(rotation) > 0):
+        raise _no_similarity()
+    return Frame(scale, rotation, m[:3, 3])
+
+
+def _no_similarity() -> DataError:
+    return DataError(
+        "A scale matrix is no uniform scale, rotation and translation.",
+        "Give (4, 4) matrices that map the unit sphere to the region of interest.",
+    )
 
 
 def matrix_of(frame: Frame) -> np.ndarray:

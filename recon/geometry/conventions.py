@@ -25,11 +25,18 @@ def from_pytorch3d(view: np.ndarray) -> np.ndarray:
     """(..., 4, 4) poses of PyTorch3D's ``world_to_view`` matrices, which act on row vectors: ``[x, 1] @ view``.
 
     That is ``view[:3, :3] = R`` and ``view[3, :3] = T`` of its cameras; a uniform scale in R is taken out.
+
+    Raises:
+        DataError: if a matrix is no rotation, scale and translation, to within 1 %.
     """
     view = np.array(view, dtype=np.float64)
-    scale = np.cbrt(np.abs(np.linalg.det(view[..., :3, :3])))[..., None, None]
-    if not (scale > 0).all():
-        raise DataError("A view matrix is singular.", "Give PyTorch3D's world-to-view matrices.")
+    stretch = np.linalg.svd(view[..., :3, :3], compute_uv=False)
+    scale = stretch.mean(axis=-1)[..., None, None]
+    rotates = (np.ptp(stretch, axis=-1) < 0.01 * stretch[..., 0]) & (np.linalg.det(view[..., :3, :3]) > 0)
+    if not (rotates & (np.abs(view[..., 3] - (0, 0, 0, 1)).max(axis=-1) < 1e-3)).all():
+        raise DataError(
+            "A view matrix is no rotation and translation of row vectors.", "Give PyTorch3D's world-to-view matrices."
+        )
     # The view is scale * (R x + t): dividing all of it by the scale leaves what is seen as it is.
     view[..., :3] = view[..., :3] / scale
     return np.asarray(invert(np.swapaxes(view, -1, -2)) @ PYTORCH3D)

@@ -38,13 +38,7 @@ def visual_hull(
     """
     masks = inside_of(masks)
     grid = Grid.over((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), resolution)
-    values = np.full((resolution + 1) ** 3, -np.inf)
-    for start in range(0, values.size, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, values.size))
-        nodes = np.stack(np.unravel_index(rows, (resolution + 1,) * 3), axis=1)
-        world = frame.to_world(grid.positions(nodes))
-        values[rows] = _carved(world, masks, intrinsics, poses, 3 * grid.spacing * frame.scale)
-    values = values.reshape((resolution + 1,) * 3)
+    values = _carved(grid, resolution, frame, masks, intrinsics, poses).reshape((resolution + 1,) * 3)
     for axis in range(3):  # the cube's walls are outside, so that the mesh is closed
         np.moveaxis(values, axis, 0)[[0, -1]] = np.minimum(
             np.moveaxis(values, axis, 0)[[0, -1]], -0.5 * grid.spacing * frame.scale
@@ -56,19 +50,23 @@ def visual_hull(
 
 
 def _carved(
-    points: np.ndarray, masks: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray, reach: float
+    grid: Grid, resolution: int, frame: Frame, masks: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray
 ) -> np.ndarray:
-    """(N,) about the distance, in world units, to the nearest silhouette's cone: positive inside all of them.
+    """About the distance of all nodes, in world units, to the nearest silhouette's cone: positive inside all of them.
 
-    Exact within `reach` of the hull only: what is farther out is not looked at again.
+    Exact within three cells of the hull only: what is farther out is not looked at again.
     """
-    nearest, seen = np.full(len(points), reach), np.zeros(len(points), dtype=bool)
-    left = np.arange(len(points))
+    shape, reach = (resolution + 1,) * 3, 3 * grid.spacing * frame.scale
+    nearest = np.full(np.prod(shape), reach)
+    seen, left = np.zeros(nearest.shape, dtype=bool), np.arange(nearest.size)
     for mask, k, pose in zip(masks, intrinsics, poses, strict=True):
-        pixels, depth, there = _visible(points[left], k, pose, mask.shape)
-        rows = left[there]
-        distance = _sampled(_signed_distance(mask), pixels[there]) * depth[there] / np.sqrt(k[0, 0] * k[1, 1])
-        nearest[rows], seen[rows] = np.minimum(nearest[rows], distance), True
+        silhouette, side = _signed_distance(mask), np.sqrt(k[0, 0] * k[1, 1])
+        for start in range(0, len(left), CHUNK):
+            rows = left[start : start + CHUNK]
+            world = frame.to_world(grid.positions(np.stack(np.unravel_index(rows, shape), axis=1)))
+            pixels, depth, there = _visible(world, k, pose, mask.shape)
+            rows, distance = rows[there], _sampled(silhouette, pixels[there]) * depth[there] / side
+            nearest[rows], seen[rows] = np.minimum(nearest[rows], distance), True
         left = left[nearest[left] > -reach]
     return np.where(seen, nearest, -reach)
 

@@ -89,6 +89,19 @@ def test_projection_without_a_centre_is_refused(matrix):
         decompose(matrix)
 
 
+@pytest.mark.parametrize("scale", [1e-120, -1e-200, 1e120, 1e200])
+def test_a_projection_may_have_any_scale(scale, rng):
+    pose = cameras(1, rng)[0]
+    k, found = decompose(scale * compose(K, pose))
+    np.testing.assert_allclose(k, K, atol=1e-9)
+    np.testing.assert_allclose(found, pose, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_beside_a_camera_have_no_depth_and_raise_no_alarm():
+    assert project(np.array([[1.0, 2, 0]]), K, np.eye(4))[1] == 0
+
+
 def test_pixels_and_depth_to_points_and_back(rng):
     poses, points = cameras(5, rng), rng.uniform(-1, 1, (40, 3))
     pixels, depth = project(points, K, poses)
@@ -168,10 +181,39 @@ def test_cameras_in_a_frame_see_the_same(rng):
     np.testing.assert_allclose(matrix_of(again), matrix_of(frame), atol=1e-12)
 
 
-@pytest.mark.parametrize("matrix", [np.diag([1.0, 2, 1, 1]), np.diag([-1.0, 1, 1, 1]), np.full((4, 4), np.nan)])
+PERSPECTIVE = np.vstack([np.eye(4)[:3], [5, 0, 0, 1]])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        *(np.diag(diagonal) for diagonal in ([1.0, 2, 1, 1], [-1.0, 1, 1, 1], [1.0, 1, 1, 0], [0.0, 0, 0, 1])),
+        *(np.full((4, 4), np.nan), np.diag([1e200, 1e200, 1e200, 1]), PERSPECTIVE, np.eye(4)[:3]),
+    ],
+)
 def test_scale_matrices_that_are_none_are_refused(matrix):
     with pytest.raises(DataError, match="scale matrix"):
         frame_of(matrix)
+
+
+def test_scale_matrices_are_homogeneous():
+    matrix = matrix_of(Frame(3.0, translation=np.array([1.0, 2, 3])))
+    for times in (0.5, -2.0):
+        found = frame_of(times * matrix)
+        assert found.scale == pytest.approx(3)
+        np.testing.assert_allclose(found.rotation, np.eye(3), atol=1e-12)
+        np.testing.assert_allclose(found.translation, [1, 2, 3])
+
+
+def test_views_that_mirror_or_shear_are_refused(rng):
+    good = to_pytorch3d(cameras(3, rng))
+    from_pytorch3d(good)
+    last = good[1].copy()
+    last[:, 3] = [0.1, 0, 0, 1]
+    for wrong in (np.diag([-1.0, 1, 1, 1]), np.diag([1.0, 2, 3, 1]), np.zeros((4, 4)), last):
+        with pytest.raises(DataError, match="no rotation"):
+            from_pytorch3d(np.stack([good[0], wrong]))
 
 
 def test_opengl_cameras_look_along_minus_z(rng):
