@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +30,12 @@ def read_image(source: str | Path | bytes, name: str = "", turn: bool = True) ->
     Raises:
         DataError: naming file and cause.
     """
-    picture = _opened(source, name)
-    if turn:
-        ImageOps.exif_transpose(picture, in_place=True)
+    picture = _opened(source, name, turn=turn)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         rgba = np.asarray(picture if picture.mode == "RGBA" else picture.convert("RGBA"))
         return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
     if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, dtype=np.float64)  # 16-bit grey: brought to 8 bits
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))  # 16-bit grey: brought to 8 bits
         scale = 257.0 if picture.mode.startswith("I") else 1 / 255
         picture = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
     return np.asarray(picture.convert("RGB")), None
@@ -47,7 +47,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         DataError: naming the file.
     """
-    with _opened(path, "", decode=False) as picture:
+    with _told(_called(path, "")), Image.open(path) as picture:
         return picture.size
 
 
@@ -62,7 +62,7 @@ def read_gray(source: str | Path | bytes, name: str = "") -> np.ndarray:
         picture = picture.convert("L") if picture.mode != "P" else picture
     values = np.asarray(picture)
     values = values[..., 0] if values.ndim == 3 else values
-    if values.dtype.kind not in "uib" or (values.dtype.itemsize > 2 and values.size and values.max() > 65535):
+    if values.dtype.kind not in "uib" or not 0 <= values.min() <= values.max() <= 65535:
         raise DataError(
             f"'{_called(source, name)}': its pixels are {values.dtype}, not 8 or 16 bit.", "Save it as png."
         )
@@ -114,20 +114,27 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
 
 
-def _opened(source: str | Path | bytes, name: str, decode: bool = True) -> Image.Image:
-    """A picture, with its pixels decoded."""
-    named = _called(source, name)
-    try:
-        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
-        if decode:
-            picture.load()
+def _opened(source: str | Path | bytes, name: str, turn: bool = False) -> Image.Image:
+    """A picture with its pixels decoded; its file is closed, whatever comes of it."""
+    stream = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    with _told(_called(source, name)), Image.open(stream) as picture:
+        picture.load()
+        if turn:
+            ImageOps.exif_transpose(picture, in_place=True)
         return picture
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever is wrong with an image becomes a `DataError` that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise DataError(f"'{named}': this image is not there.", "Check the path.") from error
+        raise DataError(f"'{name}': this image is not there.", "Check the path.") from error
     # Pillow refuses headers that claim more than 179 million pixels. Its decoders raise whatever they stumble over:
     # struct.error, ValueError, SyntaxError, EOFError, ...
     except Exception as error:
-        raise DataError(f"'{named}': this image cannot be read ({error}).", "Save it again as png or jpg.") from error
+        raise DataError(f"'{name}': this image cannot be read ({error}).", "Save it again as png or jpg.") from error
 
 
 def _called(source: str | Path | bytes, name: str) -> str:

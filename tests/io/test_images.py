@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_depth_is_metres_and_wants_sixteen_bits(tmp_path: Path) -> None:
     assert np.allclose(read_depth(tmp_path / "depth.png", 1 / 5000), counts / 5000)
     assert (read_gray(tmp_path / "depth.png") == counts).all()
     write_png(tmp_path / "eight.png", RGB[..., 0])
-    with pytest.raises(DataError, match="eight.png.*8 bits"):
+    with pytest.raises(DataError, match=r"eight\.png.*8 bits"):
         read_depth(tmp_path / "eight.png")
 
 
@@ -52,6 +53,52 @@ def test_labels_of_a_palette_image_are_its_indices(tmp_path: Path) -> None:
     labels.putdata([0, 1, 2, 3])
     labels.save(tmp_path / "labels.png")
     assert read_gray(tmp_path / "labels.png").tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.filterwarnings("ignore:.*EXIF.*|.*Truncated.*:UserWarning")
+def test_damaged_exif_data_are_no_crash(kind: str) -> None:
+    for exif in (
+        b"garbage",
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x05\0\x06\0\0",
+        b"",
+    ):
+        stream = io.BytesIO()
+        Image.fromarray(RGB).save(stream, kind, exif=b"Exif\0\0" + exif)
+        try:
+            assert read_image(stream.getvalue(), "photo")[0].shape == RGB.shape
+        except DataError as error:
+            assert "photo" in error.what  # noqa: PT017 - either is right
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_are_closed_also_when_they_are_damaged(tmp_path: Path) -> None:
+    write_png(tmp_path / "whole.png", RGB)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    opened = Image.open
+    pictures = []
+
+    def noted(*args: Any) -> Image.Image:
+        pictures.append(opened(*args))
+        return pictures[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "open", noted)
+        read_image(tmp_path / "whole.png")
+        for read in (read_image, read_gray):
+            with pytest.raises(DataError, match=r"cut\.png"):
+                read(tmp_path / "cut.png")
+    assert len(pictures) == 3
+    assert all(picture.fp is None or picture.fp.closed for picture in pictures)
+
+
+def test_values_beyond_sixteen_bits_are_told() -> None:
+    for value, kind in ((-5, "I"), (70000, "I")):
+        stream = io.BytesIO()
+        Image.new(kind, (3, 2), value).save(stream, "tiff")
+        with pytest.raises(DataError, match="not 8 or 16 bit"):
+            read_gray(stream.getvalue())
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
