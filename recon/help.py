@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recon.arguments import VERBS
 
-_GROUPS = ("method", "data", "experiment", "trainer", "logger", "tiny", "debug", "sweep", "launcher")
+_GROUPS = ("method", "data", "prepare", "experiment", "trainer", "logger", "tiny", "debug", "sweep", "launcher")
 
 _EXAMPLES = """\
 Examples
@@ -14,6 +14,7 @@ Examples
   recon train method=igr data=stanford data.scene=bunny  fit a network to one scan
   recon train run=outputs/igr-stanford/TIME              go on where it stopped
   recon test run=... | reconstruct run=... resolution=512
+  recon prepare data=shapenet source='meshes/**/*.obj'   your own meshes to training data
   recon compare methods=[poisson,spline,igr] data=shapes
   recon -m method=igr,siren data=shapes method.lr=1e-4,1e-3
   recon --help method=igr                                every option of a method, a dataset, ..."""
@@ -37,7 +38,7 @@ def _verbs() -> str:
 
 
 def _groups(conf: Path) -> str:
-    rows = [(g, sorted(p.stem for p in (conf / g).glob("*.yaml"))) for g in _GROUPS]
+    rows = [(g, sorted(p.stem for p in (conf / g).glob("[!_]*.yaml"))) for g in _GROUPS]
     return "Groups: GROUP=NAME\n" + "\n".join(f"  {g:<12} {' '.join(names)}" for g, names in rows if names)
 
 
@@ -49,4 +50,8 @@ def _settings(conf: Path) -> str:
 
 def _options(file: Path) -> str:
     name = f"{file.parent.name}={file.stem}"
-    return f"{name}\n{'-' * len(name)}\n{file.read_text(encoding='utf-8').rstrip()}"
+    text = file.read_text(encoding="utf-8").rstrip()
+    shared = file.with_name("_shared.yaml")
+    if "_shared" in text and shared.is_file():
+        text += "\n" + shared.read_text(encoding="utf-8").rstrip()
+    return f"{name}\n{'-' * len(name)}\n{text}"

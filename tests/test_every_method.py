@@ -1,6 +1,7 @@
 """Every file in conf/method, conf/data and conf/experiment is run whole, by being there."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from omegaconf import OmegaConf
 
 from recon.cli import main
 from recon.conf import choices, conf_folder
-from recon.io.meshes import read_mesh
+from recon.data.solids import solid_mesh
+from recon.io.meshes import read_mesh, write_mesh
+from tests.data import scannet_trees as trees
 
 pytestmark = pytest.mark.usefixtures("quick_scores")
 COMMON = ["trainer=cpu", "report=false", "logger=none", "callbacks=none"]
@@ -62,17 +65,53 @@ def test_every_method_has_a_tiny_override():
     assert set(choices("method")) == set(choices("tiny"))
 
 
+def made(folder: Path, name: str, *words: str) -> list[str]:
+    """Words for a dataset whose files the factory has just made, small."""
+    path = folder / name
+    assert main(["prepare", f"data={name}", f"data.path={path}", "prepare.workers=0", *words]) == 0
+    return [f"data={name}", f"data.path={path}"]
+
+
+def chairs(folder: Path, count: int) -> str:
+    """Meshes that are no dataset yet."""
+    for number in range(count):
+        write_mesh(folder / "chair" / f"{number}.ply", solid_mesh("chair_001", 64))
+    return f"source={folder}/chair/*.ply"
+
+
+def words_of(name: str, tmp_path: Path, data_dir: Path) -> list[str]:
+    few = ["prepare.points=2000", "prepare.queries=2000"]
+    if name == "shapes":
+        return ["data=shapes", "data.scene=sphere", "data.samples=1500"]
+    if name == "own":
+        return [f"input={data_dir}/cgal/kitten.xyz"]
+    if name == "stanford":
+        return ["data=stanford", f"data.path={data_dir}/stanford", "data.scene=bunny"]
+    if name == "shapenet":
+        return [*made(tmp_path, name, chairs(tmp_path, 3), "kind=points", *few), "data.points=2000"]
+    if name == "rooms":
+        small = ["prepare.rooms=3", "prepare.files=1", "prepare.numbers=[4]", "prepare.queries=2000"]
+        return [*made(tmp_path, name, "source=shapes", *small, "prepare.surface_points=2000"), "data.points=2000"]
+    if name == "scannet":
+        trees.write_scan(tmp_path / "scans" / "scene0000_00")
+        return ["data=scannet", f"data.path={tmp_path}/scans"]
+    if name == "dtu":
+        scan = made(tmp_path, name, chairs(tmp_path, 1), "kind=idr", "prepare.views=4", "prepare.size=[48,48]")
+        (tmp_path / "clouds").mkdir()
+        mesh = solid_mesh("chair_001", 64)
+        write_mesh(tmp_path / "clouds" / "0.ply", replace(mesh, faces=mesh.faces[:0]))
+        return [*scan, f"data.clouds={tmp_path}/clouds"]
+    raise AssertionError(f"conf/data/{name}.yaml is new: say here how to come by a little of it.")
+
+
 @pytest.mark.parametrize("name", choices("data"))
 def test_dataset_from_file_to_mesh(name, tmp_path, data_dir):
-    words = {
-        "shapes": ["data=shapes", "data.scene=sphere", "data.samples=1500"],
-        "own": [f"input={data_dir}/cgal/kitten.xyz"],
-        "stanford": ["data=stanford", f"data.path={data_dir}/stanford", "data.scene=bunny"],
-    }[name]
+    words = words_of(name, tmp_path, data_dir)
     run = ["method=poisson", "method.resolution=64", "resolution=48", *COMMON, f"hydra.run.dir={tmp_path}/run"]
     assert main(["reconstruct", *words, *run]) == 0
-    (mesh,) = (tmp_path / "run" / "meshes").glob("*.ply")
-    assert len(read_mesh(mesh).faces) > 1000
+    meshes = list((tmp_path / "run" / "meshes").glob("*.ply"))
+    assert meshes
+    assert all(len(read_mesh(mesh).faces) > 1000 for mesh in meshes)
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

@@ -22,6 +22,7 @@ from recon.observations import OrientedPoints, Points, Scene
 
 Scenes = str | list[str] | None
 OnError = Literal["raise", "skip"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 log = logging.getLogger("recon")
 
@@ -105,13 +106,19 @@ class ReconDataModule(pl.LightningDataModule):
         return replace(scene, observation=replace(whole, **picked), target=None)
 
     def selected(self, split: Split = "test") -> list[str]:
-        """The names to work on: all of them, or those asked for.
+        """The names to work on: all of them, or those asked for. Of the splits only ``val`` may be empty.
 
         Raises:
-            ConfigError: if `data.scene` names no scene of this split.
+            ConfigError: if `data.scene` names no scene of this split, or the split has none.
         """
         if self.chosen is None:
-            return list(self.names(split))
+            names = list(self.names(split))
+            if not names and split != "val":
+                raise ConfigError(
+                    f"The {split} split of these data is empty; {self._elsewhere()}.",
+                    "Put scenes into it, or take one of another split.",
+                )
+            return names
         for name in self.chosen:
             self.check_scene(name, split)
         return list(self.chosen)
@@ -119,10 +126,14 @@ class ReconDataModule(pl.LightningDataModule):
     def check_scene(self, name: str, split: Split = "test") -> None:
         """Raise a ConfigError if there is no scene of that name."""
         names = list(self.names(split))
-        if name not in names:
-            raise ConfigError(
-                f"data.scene={name}: there is no such scene among {len(names)}.", did_you_mean(name, names)
-            )
+        if name in names:
+            return
+        if any(name in self.names(other) for other in SPLITS):
+            raise ConfigError(f"data.scene={name}: it is not in the {split} split.", did_you_mean(name, names))
+        raise ConfigError(f"data.scene={name}: there is no such scene among {len(names)}.", did_you_mean(name, names))
+
+    def _elsewhere(self) -> str:
+        return ", ".join(f"{split} has {len(self.names(split))}" for split in SPLITS)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader("train")
@@ -149,7 +160,7 @@ class ReconDataModule(pl.LightningDataModule):
 
     def check_skipped(self, count: int) -> None:
         """Raise a DataError if `count` damaged items are too many."""
-        total = max(len(self.selected(split)) for split in ("train", "val", "test"))
+        total = max(len(self.chosen or self.names(split)) for split in SPLITS)
         if count > max(self.max_skipped * total, 1 if self.max_skipped else 0):
             raise DataError(
                 f"{count} items are damaged, of at most {total}; data.max_skipped={self.max_skipped} allows fewer.",

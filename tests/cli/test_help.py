@@ -34,3 +34,12 @@ def test_help_imports_neither_torch_nor_lightning():
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
     assert time.perf_counter() - began < 30  # a hang, not a speed: speed is a matter of the line above
+
+
+def test_help_on_a_dataset_shows_the_options_that_all_share(capsys):
+    assert main(["--help", "data=shapenet"]) == 0
+    page = capsys.readouterr().out
+    assert "queries:" in page
+    assert "on_error:" in page
+    assert main(["--help"]) == 0
+    assert "_shared" not in capsys.readouterr().out

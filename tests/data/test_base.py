@@ -168,3 +168,19 @@ def test_items_of_a_batch_share_draws_and_have_their_own() -> None:
     assert a.rng().integers(10**9) != b.rng().integers(10**9)
     assert Draw(1, 2, 3, 5).batch_rng().integers(10**9) != a.batch_rng().integers(10**9)
     assert torch.rand(1, generator=a.torch()) == torch.rand(1, generator=Draw(1, 2, 3, 9).torch())
+
+
+class Parted(ReconDataModule):
+    """One scene, to train on."""
+
+    def names(self, split: str = "test") -> list[str]:
+        return ["a"] if split == "train" else []
+
+
+def test_an_empty_split_and_a_scene_of_another_are_told() -> None:
+    with pytest.raises(ConfigError, match=r"test split.*empty; train has 1"):
+        Parted().selected()
+    with pytest.raises(ConfigError, match=r"data\.scene=a: it is not in the test split"):
+        Parted(scene="a").selected()
+    assert Parted().selected("val") == []
+    assert Parted().selected("train") == ["a"]
