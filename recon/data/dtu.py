@@ -22,7 +22,7 @@ from recon.errors import ConfigError, DataError
 from recon.geometry.frames import Frame
 from recon.geometry.region import from_masks
 from recon.geometry.visual_hull import filtered_by_masks, inside_of
-from recon.io.images import natural, read_image
+from recon.io.images import image_size, natural, read_image
 from recon.io.meshes import read_geometry
 from recon.io.types import Cloud, Mesh
 from recon.observations import Observation, OrientedPoints, Points, PosedViews, Scene, Views
@@ -72,19 +72,24 @@ class DTU(ReconDataModule):
         super().__init__(**shared)
         if layout not in (None, "idr", "dvr", "mvr"):
             raise ConfigError(f"data.layout={layout}: there is no such layout.", "Known: idr, dvr, mvr, null.")
-        if downscale < 1 or downscale != int(downscale):
+        if not isinstance(downscale, int) or downscale < 1:
             raise ConfigError(f"data.downscale={downscale}: it is no whole number above 0.", "Give 1, 2, 4, ...")
         self.path, self.layout, self.cameras = Path(path).expanduser(), layout, cameras
-        self.masks, self.downscale, self.dilate = masks, int(downscale), dilate
+        if dilate is not None and dilate < 0:
+            raise ConfigError(f"data.dilate={dilate}: it is negative.", "Give pixels, or null to cut no clouds.")
+        self.masks, self.downscale, self.dilate = masks, downscale, dilate
         self.clouds = None if clouds is None else Path(clouds).expanduser()
         self.truth = None if truth is None else Path(truth).expanduser()
         self._latest: tuple[tuple[str, bool], Scene] | None = None
+        self._stored: tuple[Path, Cloud] | None = None
 
     @property
     def gives(self) -> tuple[type, ...]:
-        """Posed views, and points if the first scan has a stereo cloud."""
-        cloud = self._cloud_file(self.selected()[0])
-        return (PosedViews, Views) if cloud is None else self.may_give
+        """Posed views, and points if the first scan has a stereo cloud, with normals if that has some."""
+        cloud = self._whole_cloud(self.selected()[0])
+        if cloud is None:
+            return PosedViews, Views
+        return self.may_give if cloud.normals is not None else (PosedViews, Points, Views)
 
     def names(self, split: Split = "test") -> Sequence[str]:
         """Every scan is in every split: methods fit one scan at a time."""
@@ -92,13 +97,14 @@ class DTU(ReconDataModule):
 
     def load(self, name: str, split: Split = "test") -> Scene:
         """One scan, in its own coordinates; the latest is kept, for a task asks for it more than once."""
-        points = issubclass(self.observation or self.gives[0], Points)
+        self.check_scene(name, split)
+        points = self.observation is not None and issubclass(self.observation, Points)
         if self._latest is None or self._latest[0] != (name, points):
-            place = self._folders()[name]
-            scan = read_layout(place, self.layout, self.cameras)
-            seen: Observation = self._cloud(name, scan) if points else self._views(name, scan)
-            index = list(self._folders()).index(name)
-            self._latest = (name, points), Scene(seen, truth_of(place, name, self.truth), index)
+            folders = self._folders()
+            scan = read_layout(folders[name], self.layout, self.cameras)
+            seen: Observation = self._points(name, scan) if points else self._views(name, scan)
+            truth = truth_of(folders[name], name, self.truth)
+            self._latest = (name, points), Scene(seen, truth, list(folders).index(name))
         return self._latest[1]
 
     def item(self, name: str, split: Split, draw: Draw) -> Scene:
@@ -113,7 +119,7 @@ class DTU(ReconDataModule):
         path = folder(
             self.path,
             "data=dtu",
-            "Give data.path=FOLDER; `recon prepare data=dtu path=FOLDER` downloads IDR's scans (its size is shown "
+            "Give data.path=FOLDER; `recon prepare data=dtu data.path=FOLDER` downloads IDR's scans (its size is shown "
             "first), with source='*.obj' kind=idr it makes such scans of your meshes.",
         )
         if is_scan(path):
@@ -143,46 +149,66 @@ class DTU(ReconDataModule):
         ).validated()
         if views.region is None:
             views = replace(views, region=_region(views))
-        if self._cloud_file(name) is not None:
-            views = replace(views, sparse=self._cloud(name, scan).points)
-        return views
+        cloud = self._cut(name, views.mask, views.intrinsics.numpy(), scan.poses)
+        return views if cloud is None else replace(views, sparse=cloud.points)
 
     def _picture(self, scan: Scan, row: int) -> Picture:
         rgb, alpha = read_image(scan.images[row], turn=False)
         image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         mask = None
-        if self.masks and (scan.masks or alpha is not None):
-            mask = self._mask(scan, row) if scan.masks else torch.from_numpy(alpha)[None]
-            if mask.shape[1:] != image.shape[1:]:
-                raise DataError(
-                    f"'{(scan.masks or scan.images)[row]}': the mask has {mask.shape[2]} x {mask.shape[1]} pixels, "
-                    f"its image {image.shape[2]} x {image.shape[1]}.",
-                    "Give masks of the size of their images.",
-                )
+        if self.masks and scan.masks:
+            mask = _mask(scan, row, rgb.shape[:2])
+        elif self.masks and alpha is not None:
+            mask = torch.from_numpy(alpha)[None]
         return _shrunk(Picture(image, scan.intrinsics[row], mask), self.downscale)
 
-    def _mask(self, scan: Scan, row: int) -> Tensor:
-        mask = read_mask(scan.masks[row])
-        return torch.where(mask > 0, 255, 0).to(torch.uint8) if scan.any_grey else mask
-
-    def _cloud_file(self, name: str) -> Path | None:
-        return cloud_of(name, self._folders()[name], self.clouds)
-
-    def _cloud(self, name: str, scan: Scan) -> Points:
-        file = self._cloud_file(name)
-        if file is None:
+    def _points(self, name: str, scan: Scan) -> Points:
+        masks = None
+        if self.masks and self.dilate is not None and scan.masks:
+            size = image_size(scan.images[0])[::-1]
+            masks = torch.stack(_threaded(lambda row: _mask(scan, row, size), len(scan.masks)))
+        points = self._cut(name, masks, scan.intrinsics, scan.poses)
+        if points is None or not isinstance(points, self.observation or Points):
             raise DataError(
-                f"'{self._folders()[name]}': there is no stereo cloud of this scan.",
+                f"'{self._folders()[name]}': there is no stereo cloud of this scan{' with normals' if points else ''}.",
                 f"Give data.clouds=FOLDER with {name}.ply, or use a method that takes posed views.",
             )
-        shape = read_geometry(file)
-        cloud = Cloud(shape.vertices, shape.normals) if isinstance(shape, Mesh) else shape
-        if self.dilate is not None and self.masks and scan.masks:
-            masks = _threaded(lambda row: inside_of(self._mask(scan, row)[0].numpy()), len(scan.masks))
-            wide = self.dilate * masks[0].shape[1] / FULL_WIDTH
-            kept = filtered_by_masks(cloud.points, np.stack(masks), scan.intrinsics, scan.poses, wide)
+        return points
+
+    def _cut(self, name: str, masks: Tensor | None, intrinsics: np.ndarray, poses: np.ndarray) -> Points | None:
+        """The stereo cloud of a scan, as far as its (V, 1, H, W) masks keep it; None if there is no cloud."""
+        cloud = self._whole_cloud(name)
+        if cloud is not None and masks is not None and self.dilate is not None:
+            wide = self.dilate * masks.shape[3] / FULL_WIDTH
+            kept = filtered_by_masks(cloud.points, masks[:, 0].numpy(), intrinsics, poses, wide)
             cloud = Cloud(cloud.points[kept], None if cloud.normals is None else cloud.normals[kept])
-        return Points.from_cloud(cloud, name)
+        return None if cloud is None else Points.from_cloud(cloud, name)
+
+    def _whole_cloud(self, name: str) -> Cloud | None:
+        """The stereo cloud as stored; the latest is kept, for what a scan gives is asked before it is loaded."""
+        file = cloud_of(name, self._folders()[name], self.clouds)
+        if file is None:
+            return None
+        if self._stored is None or self._stored[0] != file:
+            shape = read_geometry(file)
+            self._stored = file, Cloud(shape.vertices, shape.normals) if isinstance(shape, Mesh) else shape
+        return self._stored[1]
+
+
+def _mask(scan: Scan, row: int, size: tuple[int, ...]) -> Tensor:
+    """(1, H, W) uint8, more than half of 255 inside.
+
+    Raises:
+        DataError: if it is not of this size.
+    """
+    mask = read_mask(scan.masks[row])
+    if tuple(mask.shape[1:]) != size:
+        raise DataError(
+            f"'{scan.masks[row]}': the mask has {mask.shape[2]} x {mask.shape[1]} pixels, "
+            f"its image {size[1]} x {size[0]}.",
+            "Give masks of the size of their images.",
+        )
+    return torch.where(mask > 0, 255, 0).to(torch.uint8) if scan.any_grey else mask
 
 
 def _region(views: PosedViews) -> Frame | None:

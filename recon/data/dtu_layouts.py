@@ -80,7 +80,7 @@ def read_layout(path: Path, layout: Layout | None = None, cameras: str = "camera
         intrinsics, poses = _of_pytorch3d(data, size, path / DATA_DICT)
         # Its objects are scaled into the unit ball.
         return Scan(images, masks, intrinsics[rows], poses[rows], Frame())
-    file = path / f"{cameras}.npz"
+    file = _camera_file(path, cameras)
     matrices = read_camera_npz(file)
     matrices = matrices.of(_rows(images, matrices.numbers, file))
     with _named(file, "world_mat"):
@@ -89,6 +89,14 @@ def read_layout(path: Path, layout: Layout | None = None, cameras: str = "camera
     with _named(file, "scale_mat"):
         region = None if matrices.scale is None else frame_of(matrices.scale[0])
     return Scan(images, masks, intrinsics, poses, region, kind == "dvr")
+
+
+def _camera_file(path: Path, name: str) -> Path:
+    file = path / f"{name.removesuffix('.npz')}.npz"
+    if not file.is_file():
+        others = " or ".join(f"data.cameras={f.stem}" for f in sorted(path.glob("camera*.npz")))
+        raise DataError(f"'{file}': this camera file is not there.", f"Give {others or 'a folder that has one'}.")
+    return file
 
 
 def _of_matrices(matrices: CameraMatrices, layout: Layout, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -113,14 +121,15 @@ def _of_pytorch3d(data: DataDict, size: tuple[int, int], file: Path) -> tuple[np
             fov = option("fov", FOV, 1)[:, 0]
             fov = fov if data.options.get("degrees", True) else np.degrees(fov)
             aspect = option("aspect_ratio", 1.0, 1)[:, 0]
-            k = np.stack([intrinsics_of_fov(float(f), size, float(a)) for f, a in zip(fov, aspect, strict=True)])
+            with np.errstate(divide="ignore"):  # an angle or aspect of 0 is told below
+                k = np.stack([intrinsics_of_fov(float(f), size, float(a)) for f, a in zip(fov, aspect, strict=True)])
         elif data.kind == "PerspectiveCameras":
             k = intrinsics_of_ndc(option("focal_length", (1.0, 1.0), 2), option("principal_point", (0.0, 0.0), 2), size)
         else:
             raise ValueError(f"cameras of the kind '{data.kind[:60]}' are not read")
         if not np.isfinite(k).all() or (k[:, [0, 1], [0, 1]] <= 0).any():
             raise ValueError("there is a focal length that is not positive")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"'{file}': field 'cameras_params': {error}.", "Read are (FoV)PerspectiveCameras.") from error
     with _named(file, "camera_mat"):
         return k, from_pytorch3d(data.view)

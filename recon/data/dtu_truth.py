@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat, whosmat
 
+from recon.data.base import folder
 from recon.errors import DataError
 from recon.io.arrays import DEFLATE_RATIO
 from recon.io.meshes import read_geometry
@@ -32,12 +33,10 @@ def cloud_of(name: str, place: Path, clouds: Path | None) -> Path | None:
         clouds: folder of clouds; None looks for a folder ``furu`` in it and beside it.
 
     Raises:
-        DataError: if `clouds` is given and there is no such folder.
+        ConfigError: if `clouds` is given and there is no such folder.
     """
-    if clouds is not None and not clouds.is_dir():
-        raise DataError(
-            f"data.clouds={clouds}: there is no such folder.", "Give the folder of scan65.ply and its like."
-        )
+    if clouds is not None:
+        folder(clouds, "data.clouds", "Give the folder of scan65.ply and its like.")
     number = number_of(name)
     names = [f"{name}.ply", *([f"scan{number}.ply", f"furu{number:03d}_l3.ply"] if number is not None else [])]
     places = [clouds] if clouds else [place / "furu", place.parent / "furu"]
@@ -54,11 +53,13 @@ def truth_of(place: Path, name: str, truth: Path | None) -> Truth | None:
             ``ObsMask/Plane65.mat``, or all of them.
 
     Raises:
-        DataError: if `truth` is given and lacks the scan, or a file is damaged.
+        ConfigError: if `truth` is given and there is no such folder.
+        DataError: if it lacks the scan, or a file is damaged.
     """
     if truth is None:
         mesh = next((f for f in (place / "mesh.ply", place / "mesh.obj") if f.is_file()), None)
         return None if mesh is None else Truth(read_geometry(mesh))
+    folder(truth, "data.truth", "Give the folder of DTU's SampleSet with Points and ObsMask.")
     number = number_of(name)
     if number is None:
         raise DataError(f"'{name}': this name has no number of DTU's.", "Name the scan's folder as scan65.")
@@ -107,11 +108,11 @@ def read_plane(path: Path) -> np.ndarray:
     return plane
 
 
-def _find(folder: Path, name: str, places: tuple[str, ...], needed: bool = True) -> Path | None:
-    found = next((folder / place / name for place in places if (folder / place / name).is_file()), None)
+def _find(truth: Path, name: str, places: tuple[str, ...], needed: bool = True) -> Path | None:
+    found = next((truth / place / name for place in places if (truth / place / name).is_file()), None)
     if found is None and needed:
         raise DataError(
-            f"data.truth={folder}: there is no '{places[0]}/{name}'.",
+            f"data.truth={truth}: there is no '{places[0]}/{name}'.",
             "Give the folder of DTU's SampleSet with Points and ObsMask.",
         )
     return found

@@ -148,7 +148,7 @@ def _fields(path: Path) -> dict[str, Plain]:
     fields = read_pickled_npz(path)
     if any(isinstance(value, dict | list) for value in fields.values()):
         plain = {
-            name: value if isinstance(value, np.ndarray) else value if isinstance(value, str) else json.dumps(value)
+            name: value if isinstance(value, np.ndarray | str) else json.dumps(value, default=np.ndarray.tolist)
             for name, value in fields.items()
         }
         # Where the folder may not be written to, the next one to ask reads the pickle again.
@@ -175,10 +175,10 @@ def _lights(value: dict[str, Any], path: Path, name: str) -> Lights:
                 "ambient_color",
                 "diffuse_color",
                 "specular_color",
-                {"point": "location"}.get(kind, "direction"),
+                "location" if kind == "point" else "direction",
             )
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"'{path}': field '{name}': it describes no lights ({error}).", "Give 3 numbers a colour and a place."
         ) from error

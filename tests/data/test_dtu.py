@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from shutil import rmtree
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from recon.data import dtu
 from recon.data.dtu import DTU
 from recon.data.dtu_truth import read_observed, read_plane
 from recon.data.loading import Draw
@@ -27,7 +29,7 @@ from recon.io.clouds import write_cloud
 from recon.io.images import write_png
 from recon.io.meshes import read_mesh
 from recon.io.types import Cloud
-from recon.observations import ObservedTruth, OrientedPoints, PosedViews, Truth, Views
+from recon.observations import ObservedTruth, OrientedPoints, Points, PosedViews, Truth, Views
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,17 @@ def test_items_are_local(made):
     np.testing.assert_allclose(np.linalg.norm(views.poses[:, :3, 3], axis=1), 3, atol=1e-5)
     whole = data.load("scan7").observation
     np.testing.assert_allclose(views.frame.to_world(views.poses[:, :3, 3]), whole.poses[:, :3, 3], atol=1e-5)
+
+
+@pytest.mark.parametrize("fov", ["1" + "0" * 400, "NaN", "0", '"wide"'])
+def test_cameras_that_see_nothing_are_told(made, tmp_path, fov):
+    scan = tmp_path / "scan7"
+    scan.mkdir()
+    (scan / "image").symlink_to(made / "mvr" / "scan7" / "image")
+    with np.load(made / "mvr" / "scan7" / "data_dict.npz") as plain:
+        np.savez(scan / "data_dict.npz", **{**plain, "cameras_params": np.array(f'{{"fov": {fov}}}')})
+    with pytest.raises(DataError, match=r"data_dict\.npz.*cameras_params"):
+        DTU(path=str(scan)).load("scan7")
 
 
 def test_iso_points_pickled_data_dict(made, tmp_path):
@@ -232,8 +245,46 @@ def test_stereo_clouds_are_cut_by_masks(made, tmp_path, rng):
     none.use(OrientedPoints)
     with pytest.raises(DataError, match="no stereo cloud"):
         none.load("scan7")
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(ConfigError, match=r"data\.clouds.*not there"):
         DTU(path=str(made / "idr"), clouds=str(tmp_path / "nothing")).load("scan7")
+
+
+def test_stereo_clouds_without_normals_and_their_masks(made, tmp_path, rng):
+    mesh = read_mesh(made / "idr" / "scan7" / "mesh.ply").to_trimesh()
+    write_cloud(tmp_path / "clouds" / "scan7.ply", Cloud(trimesh.sample.sample_surface(mesh, 200, seed=1)[0]))
+    scan = rewritten(made, tmp_path, lambda arrays: arrays)
+    data = DTU(path=str(scan), clouds=str(tmp_path / "clouds"), dilate=25)
+    assert data.gives == (PosedViews, Points, Views)
+    data.use(Points)
+    assert len(data.load("scan7").observation.points) == 200
+    oriented = DTU(path=str(scan), clouds=str(tmp_path / "clouds"))
+    oriented.use(OrientedPoints)
+    with pytest.raises(DataError, match="no stereo cloud of this scan with normals"):
+        oriented.load("scan7")
+    (scan / "mask").unlink()
+    (scan / "mask").mkdir()
+    for number in range(8):
+        write_png(scan / "mask" / f"{number:06d}.png", np.full((10, 10 + number % 2), 255, np.uint8))
+    data = DTU(path=str(scan), clouds=str(tmp_path / "clouds"))
+    data.use(Points)
+    with pytest.raises(DataError, match="the mask has 10 x 10 pixels"):
+        data.load("scan7")
+
+
+def test_files_are_decoded_once(made, tmp_path, monkeypatch):
+    mesh = read_mesh(made / "idr" / "scan7" / "mesh.ply").to_trimesh()
+    write_cloud(tmp_path / "scan7.ply", Cloud(trimesh.sample.sample_surface(mesh, 200, seed=1)[0]))
+    counts = Counter()
+    for name in ("read_image", "read_mask", "read_geometry"):
+        read = getattr(dtu, name)
+        monkeypatch.setattr(dtu, name, lambda *a, _r=read, _n=name, **k: counts.update([_n]) or _r(*a, **k))
+    data = DTU(path=str(made / "idr"), clouds=str(tmp_path), dilate=25)
+    assert PosedViews in data.gives
+    data.use(PosedViews)
+    for _ in range(2):
+        assert len(data.load("scan7").observation.sparse) == 200
+        data.item("scan7", "train", Draw(0, 0, 0))
+    assert counts == {"read_image": 8, "read_mask": 8, "read_geometry": 1}
 
 
 def test_official_truth(made, tmp_path, rng):
@@ -259,6 +310,8 @@ def test_official_truth(made, tmp_path, rng):
             DTU(path=str(made / "idr"), truth=str(truth)).load("scan7")
     with pytest.raises(DataError, match="stl007_total"):
         DTU(path=str(made / "idr"), truth=str(tmp_path)).load("scan7")
+    with pytest.raises(ConfigError, match=r"data\.truth.*not there"):
+        DTU(path=str(made / "idr"), truth=str(tmp_path / "nothing")).load("scan7")
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -293,8 +346,14 @@ def test_bad_scans_are_told(made, tmp_path):
     scan = rewritten(made, tmp_path, lambda a: a)
     with pytest.raises(DataError, match="camera_mat_0"):
         DTU(path=str(scan), layout="dvr").load("scan7")
-    with pytest.raises(DataError, match="cameras_sphere"):
+    with pytest.raises(DataError, match=r"cameras_sphere(.|\n)*data\.cameras=cameras\.$"):
         DTU(path=str(scan), cameras="cameras_sphere").load("scan7")
+    assert DTU(path=str(scan), cameras="cameras.npz").load("scan7").index == 0
+    with pytest.raises(ConfigError, match="no such scene"):
+        DTU(path=str(scan)).load("scan8")
+    for wrong in ({"downscale": 2.5}, {"downscale": "two"}, {"dilate": -1}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            DTU(path=str(scan), **wrong)
     (scan / "mask").unlink()
     (scan / "mask").mkdir()
     for number in range(8):

@@ -99,6 +99,13 @@ def test_data_dict_of_iso_points_and_its_copy_without_pickle(tmp_path, rng):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["data_dict.npz", "data_dict_plain.npz"]
 
 
+def test_options_that_are_arrays_go_into_the_copy(tmp_path, rng):
+    np.savez(tmp_path / "data_dict.npz", **data_dict(rng, cameras_params=np.array({"fov": np.array([50.0])}, object)))
+    for _ in range(2):
+        assert read_data_dict(tmp_path / "data_dict.npz").options["fov"] == [50.0]
+    assert (tmp_path / "data_dict_plain.npz").is_file()
+
+
 def test_a_newer_data_dict_is_read_anew(tmp_path, rng):
     np.savez(tmp_path / "data_dict.npz", **data_dict(rng))
     read_data_dict(tmp_path / "data_dict.npz")
@@ -127,6 +134,7 @@ def test_a_folder_that_may_not_be_written_to_is_no_hindrance(tmp_path, rng, monk
         ({"cameras_params": np.array("{no json")}, "cameras_params"),
         ({"lights_1": np.array({"location": [[1, 2, 3]]}, dtype=object)}, "lights_1"),
         ({"lights_1": np.array(LIGHT | {"location": "here"}, dtype=object)}, "lights_1"),
+        ({"lights_1": np.array(json.dumps(LIGHT | {"location": [10**400, 0, 0]}))}, "lights_1"),
     ],
 )
 def test_wrong_data_dicts_are_named(tmp_path, rng, change, words):
