@@ -16,7 +16,7 @@ from recon.data.scannet_fused import draw_points, has_normals, is_fused, load_fu
 from recon.data.scannet_objects import is_object, load_object
 from recon.data.scannet_recording import is_recording
 from recon.data.scannet_truth import scan_mesh
-from recon.data.scannet_views import Choice, Labels, Size, fused_cloud, read_views, room_of
+from recon.data.scannet_views import LABELS, Choice, Labels, Size, fused_cloud, read_views, room_of
 from recon.errors import ConfigError
 from recon.io.meshes import read_mesh
 from recon.io.splits import read_list
@@ -74,13 +74,21 @@ class ScanNet(ReconDataModule):
     ) -> None:
         shared.setdefault("points", 10_000)
         super().__init__(**shared)
-        if min(every, self.points, samples, voxel, far) <= 0 or noise < 0 or (max_frames or 1) < 1:
-            raise ConfigError("data: every, max_frames, points, samples, voxel and far must be positive.", "")
+        counts = (every, 1 if max_frames is None else max_frames, self.points, samples)
+        if not all(map(_is_count, counts)) or min(voxel, far) <= 0 or noise < 0:
+            raise ConfigError(
+                "data: every, max_frames, points and samples are whole numbers above 0, voxel and far are positive, "
+                "and noise is not negative."
+            )
+        _check_choice("kind", kind, ("auto", *KINDS))
+        _check_choice("labels", labels, (None, *LABELS))
         self.path, self.asked = path, kind
         self.choice = Choice(every, max_frames, _checked_size(size), labels, torch.get_num_threads())
         self.voxel, self.far, self.noise, self.samples = voxel, far, noise, samples
         self.use_normals, self.fix_crop = use_normals, fix_crop
-        self.scans = None if scans is None else Path(scans).expanduser()
+        self.scans = (
+            None if scans is None else folder(scans, "data.scans", "Give the folder of ScanNet's scenes, or null.")
+        )
         self._latest: tuple[tuple[str, type | None], Scene] | None = None
 
     @cached_property
@@ -175,6 +183,16 @@ class ScanNet(ReconDataModule):
 def _checked_size(size: str | Sequence[int]) -> Size:
     if isinstance(size, str) and size in GRIDS:
         return GRIDS[size]
-    if isinstance(size, str) or len(size) != 2 or min(size) < 1:
+    if isinstance(size, str) or len(size) != 2 or not all(map(_is_count, size)):
         raise ConfigError(f"data.size={size}: this is no size of images.", "Give depth, color or [height,width].")
     return int(size[0]), int(size[1])
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _check_choice(option: str, value: object, known: Sequence[str | None]) -> None:
+    if value not in known:
+        names = ", ".join("null" if name is None else name for name in known)
+        raise ConfigError(f"data.{option}={value}: there is no such {option}.", f"Known: {names}.")

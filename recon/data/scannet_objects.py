@@ -13,7 +13,7 @@ border. ``fix_crop`` looks them up where they belong; leave it off for trees tha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from recon.geometry.frames import Frame
 from recon.geometry.rgbd import thin
 from recon.io.images import read_gray, read_image
 from recon.io.meshes import read_geometry
-from recon.io.npz import Npz, open_npz
+from recon.io.npz import Npz
 from recon.io.scannet import numbered, read_matrix
 from recon.io.types import Cloud, Mesh
 from recon.observations import PosedRGBD, Scene, Truth
@@ -59,7 +59,7 @@ def load_object(folder: Path, name: str, fix_crop: bool = False, scans: Path | N
     images = numbered(folder / "image", PHOTOS)
     if not images:
         raise DataError(f"'{folder / 'image'}': there are no images.", AGAIN)
-    intrinsics, poses, region = _cameras(folder, len(images))
+    intrinsics, poses, region = _cameras(folder, list(images))
     rgb = _images(images)
     size, stems = rgb.shape[1:3], [file.stem for file in images.values()]
     look_up = _uncropped(size) if fix_crop else lambda image: image
@@ -86,10 +86,13 @@ def load_object(folder: Path, name: str, fix_crop: bool = False, scans: Path | N
     return Scene(views.validated(), _truth(folder, scans), category=_category(folder))
 
 
-def _cameras(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray, Frame]:
-    """(V, 3, 3) K, (V, 4, 4) poses in metres, and the frame of the normalised sphere."""
-    file = open_npz(folder / CAMERAS)
-    world, scale = (np.stack([_matrix(file, f"{kind}_mat_{i}") for i in range(count)]) for kind in ("world", "scale"))
+def _cameras(folder: Path, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray, Frame]:
+    """(V, 3, 3) K, (V, 4, 4) poses in metres, and the frame of the normalised sphere.
+
+    The camera of an image is that of its number, so that images may be taken out of a tree.
+    """
+    file = Npz(folder / CAMERAS)
+    world, scale = (np.stack([_matrix(file, f"{kind}_mat_{i}") for i in numbers]) for kind in ("world", "scale"))
     try:
         region = frame_of(read_matrix(folder / TO_WORLD)).then(frame_of(scale[0]))
         intrinsics, poses = decompose(world @ scale)
@@ -135,7 +138,7 @@ def _masks(folder: Path, stems: list[str], size: tuple[int, int]) -> np.ndarray:
 
 def _normal(file: Path, size: tuple[int, int]) -> np.ndarray:
     """(H, W, 3) float64 unit normals in the predictor's axes, 0 where none was predicted."""
-    values = open_npz(file).array("arr_0")
+    values = Npz(file).array("arr_0")
     if values.shape != (*size, 3) or values.dtype.kind != "f":
         raise DataError(f"'{file}': field 'arr_0': {values.dtype} of shape {values.shape}, not {(*size, 3)}.", AGAIN)
     values = values.astype(np.float64)

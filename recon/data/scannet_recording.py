@@ -6,6 +6,7 @@ are left alone, as everybody does: they are at one place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,8 @@ from recon.geometry.cameras import recentred
 from recon.io.images import read_depth, read_image
 from recon.io.scannet import numbered, read_matrix
 from recon.io.sens import read_sens
+
+log = logging.getLogger("recon")
 
 PHOTOS = (".jpg", ".jpeg", ".png")
 
@@ -65,15 +68,24 @@ class SensRecording:
 class FolderRecording:
     """A `Recording` exported to ``color/N.jpg depth/N.png pose/N.txt intrinsic/intrinsic_{color,depth}.txt``.
 
-    Frames that lack one of the three are left out.
+    Frames that lack one of the three are left out, which is told.
+
+    Raises:
+        DataError: if no frame has all three, or a matrix is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
         self._color, self._depth = numbered(folder / "color", PHOTOS), numbered(folder / "depth", (".png",))
         poses = numbered(folder / "pose", (".txt",))
-        self.numbers: Sequence[int] = sorted(self._color.keys() & self._depth.keys() & poses.keys())
-        self.poses = np.array([read_matrix(poses[number]) for number in self.numbers]).reshape(-1, 4, 4)
+        parts = {"color": self._color, "depth": self._depth, "pose": poses}
+        self.numbers: Sequence[int] = sorted(set.intersection(*map(set, parts.values())))
+        counts = ", ".join(f"{len(files)} in '{name}'" for name, files in parts.items())
+        if not self.numbers:
+            raise DataError(f"'{folder}': no frame has colour, depth and pose; there are {counts}.", "Export it again.")
+        if any(len(files) > len(self.numbers) for files in parts.values()):
+            log.warning("'%s': %d frames have colour, depth and pose; there are %s.", folder, len(self.numbers), counts)
+        self.poses = np.array([read_matrix(poses[number]) for number in self.numbers])
         self.color_k, self.depth_k = (
             _camera(read_matrix(file), file)
             for file in (folder / "intrinsic" / f"intrinsic_{kind}.txt" for kind in ("color", "depth"))

@@ -186,11 +186,11 @@ def instance_vertices(groups: Sequence[Group], segments: np.ndarray) -> dict[int
 def numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     """Files of a folder whose stems are numbers (``12.jpg``, ``0012.png``), in the order of the numbers.
 
-    A folder that is not there holds none.
+    Of several of one number it is the last by name. A folder that is not there holds none.
     """
     if not folder.is_dir():
         return {}
-    files = (f for f in folder.iterdir() if f.suffix.lower() in suffixes)
+    files = (f for f in sorted(folder.iterdir()) if f.suffix.lower() in suffixes)
     found = {int(f.stem): f for f in files if f.stem.isascii() and f.stem.isdecimal() and len(f.stem) < 18}
     return dict(sorted(found.items()))
 

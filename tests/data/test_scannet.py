@@ -220,7 +220,7 @@ def test_the_truth_of_an_object_are_its_annotated_faces(recordings):
         object_mesh(recordings / "scene0000_00", 9)
 
 
-def test_recordings_that_cannot_be_used(tmp_path, parity_dir):
+def test_recordings_that_cannot_be_used(tmp_path, parity_dir, caplog):
     for file in sorted(parity_dir.glob("o2recon/*/*.sens"))[:1]:
         (tmp_path / "tiny" / "scene").mkdir(parents=True)
         (tmp_path / "tiny" / "scene" / file.name).write_bytes(file.read_bytes())
@@ -237,7 +237,9 @@ def test_recordings_that_cannot_be_used(tmp_path, parity_dir):
     with pytest.raises(DataError, match="frame 10"):
         load()
     (folder / "depth" / "10.png").unlink()
+    caplog.clear()
     assert len(load().observation.images) == 5
+    assert "7 frames have colour, depth and pose; there are 8 in 'color', 7 in 'depth', 8 in 'pose'" in caplog.text
     (folder / "instance-filt" / "40.png").write_bytes(b"no png")
     with pytest.raises(DataError, match=r"40\.png"):
         load()
@@ -246,6 +248,10 @@ def test_recordings_that_cannot_be_used(tmp_path, parity_dir):
         load()
     trees.write_matrix(folder / "intrinsic" / "intrinsic_depth.txt", np.zeros((4, 4)))
     with pytest.raises(DataError, match="intrinsic_depth"):
+        load()
+    for file in (folder / "pose").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="no frame has colour, depth and pose; there are 8 in 'color'"):
         load()
 
 
@@ -283,6 +289,15 @@ def test_a_published_object_lies_in_its_room(tmp_path):
     points = data.load(OBJECT)
     assert points.target is None
     assert np.median(off(points.observation.points, truth)) < 0.003
+
+
+def test_the_camera_of_an_image_is_that_of_its_number(tmp_path):
+    folder = tmp_path / OBJECT
+    trees.write_object(folder)
+    (folder / "image" / "0001.png").unlink()
+    views = ScanNet(path=str(tmp_path)).load(OBJECT).observation
+    assert views.view_names == ("0000", "0002", "0003")
+    np.testing.assert_allclose(views.poses, trees.poses(4)[[0, 2, 3]], atol=1e-6)
 
 
 def test_what_a_published_object_may_and_may_not_lack(tmp_path):
@@ -343,8 +358,23 @@ def test_what_users_get_wrong(tmp_path, recordings):
         ScanNet(path=str(recordings), kind="o2recon").names()
     with pytest.raises(ConfigError, match=r"data\.size=big"):
         ScanNet(size="big")
-    with pytest.raises(ConfigError, match="positive"):
-        ScanNet(every=0)
+    for size in ([5], [-1, 5], [5.5, 5], ["a", "b"]):
+        with pytest.raises(ConfigError, match=r"data\.size"):
+            ScanNet(size=size)
+    for wrong in ({"every": 0}, {"every": 1.5}, {"max_frames": 2.5}, {"max_frames": 0}):
+        with pytest.raises(ConfigError, match="positive"):
+            ScanNet(**wrong)
+    for option, known in (("kind", "auto, o2recon, sequence, fused"), ("labels", "null, instance, semantic")):
+        with pytest.raises(ConfigError, match=rf"data\.{option}=typo") as told:
+            ScanNet(**{option: "typo"})
+        assert known in told.value.mend
+    with pytest.raises(ConfigError, match=r"data\.scans.*not there"):
+        ScanNet(scans=str(tmp_path / "nowhere"))
+    (tmp_path / "listed").mkdir()
+    (tmp_path / "listed" / "scene0000_00").symlink_to(recordings / "scene0000_00")
+    (tmp_path / "listed" / "test.lst").write_text("scene0005_00\n")
+    with pytest.raises(ConfigError, match="test split of these data is empty"):
+        ScanNet(path=str(tmp_path / "listed")).selected()
     with pytest.raises(ConfigError, match="no such scene"):
         ScanNet(path=str(recordings)).load("scene0000_0")
     assert ScanNet(path=str(recordings), kind="fused").gives == (OrientedPoints, Points)

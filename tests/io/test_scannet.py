@@ -110,11 +110,15 @@ def test_damaged_json_is_told_by_file(tmp_path, text):
             read(file)
 
 
-def test_numbered_files_come_in_the_order_of_their_numbers(tmp_path):
+def test_numbered_files_come_in_the_order_of_their_numbers(tmp_path, monkeypatch):
     for name in ("10.png", "9.png", "0002.png", "a.png", "3.jpg", "3.txt", "²5.png"):
         written(tmp_path, "", name)
     assert list(scannet.numbered(tmp_path, (".png", ".jpg"))) == [2, 3, 9, 10]
     assert scannet.numbered(tmp_path / "nowhere", (".png",)) == {}
+    files = [tmp_path / name for name in ("7.png", "007.jpg", "07.png")]
+    for order in (files, files[::-1]):  # as the disk may list them
+        monkeypatch.setattr(Path, "iterdir", lambda _, order=order: iter(order))
+        assert scannet.numbered(tmp_path, (".png", ".jpg")) == {7: tmp_path / "7.png"}
 
 
 def attempt(read: Callable[[Path], object], file: Path) -> None:
