@@ -36,6 +36,7 @@ class Settings:
     output: str | None = None
     source: str | None = None
     kind: str | None = None
+    only: Any = None
     accept: bool = False
     pred: str | None = None
     truth: str | None = None

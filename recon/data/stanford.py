@@ -130,7 +130,7 @@ class Stanford(Scans):
 
     def read(self, name: str) -> Scene:
         scan, found = SCANS[name], self._found()
-        file = found.get(name) or self._fetch(name)
+        file = found.get(name) or self.fetch(name)
         points, truth = read_scan(file, name, "raise", self.use_normals, self.samples, self.seed)
         other = self._truth(scan, file)
         return Scene(points, Truth(read_geometry(other)) if other else truth, list(SCANS).index(name))
@@ -154,7 +154,8 @@ class Stanford(Scans):
         places = (file.parent / wanted, file.parent.parent / "ground_truth" / wanted)
         return next((place for place in places if wanted and place.is_file()), None)
 
-    def _fetch(self, name: str) -> Path:
+    def fetch(self, name: str) -> Path:
+        """The file of a scan, downloaded unless it is there."""
         scan = SCANS[name]
         if scan.page:
             source = Source(

@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import pooch
-import requests
-
 from recon.errors import DataError
 from recon.io.files import atomic
 from recon.io.meshes import read_geometry
+from recon.io.transfer import probe, receive
 
 log = logging.getLogger("recon")
 
-TIMEOUT = 30  # seconds without an answer
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError)
 
 
@@ -65,8 +62,7 @@ def fetch(source: Source, target: str | Path) -> Path:
     if archive.exists():
         _unpack(archive, source.member, target, f"'{archive}' does not hold", "Replace it, or remove it to download it")
         return target
-    _announce(source, target)
-    _download(source, archive)
+    _download(source, archive, target)
     hint = f"Download it in a browser and put the archive at '{archive}', or the file at '{target}'"
     try:
         _unpack(archive, source.member, target, f"{source.url} did not give", hint)
@@ -94,34 +90,14 @@ def _unpack(archive: Path, member: str, target: Path, fault: str, hint: str) -> 
             raise _NotTheFileError(f"{fault} '{member or target.name}': {why.splitlines()[0]}.", f"{hint}.") from error
 
 
-def _announce(source: Source, target: Path) -> None:
+def _download(source: Source, archive: Path, target: Path) -> None:
     try:
-        answer = requests.head(source.url, allow_redirects=True, timeout=TIMEOUT)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise _failed(source, target, error) from error
-    length = answer.headers.get("content-length", "")
-    size = f"{int(length) / 1e6:.1f} MB" if length.isdecimal() else "size unknown"
-    log.warning("Downloading %s (%s). Licence: %s Cite: %s", source.url, size, source.licence, source.citation)
-
-
-def _download(source: Source, archive: Path) -> None:
-    try:
-        # pooch downloads under another name first, so that a broken connection leaves no half archive.
-        downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
-        pooch.retrieve(
-            source.url, source.sha256 or None, fname=archive.name, path=archive.parent, downloader=downloader
-        )
-    except (requests.RequestException, ValueError) as error:  # ValueError: pooch found another hash
-        raise _failed(source, archive, error) from error
-
-
-def _failed(source: Source, target: Path, error: Exception) -> DataError:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    return DataError(
-        f"{source.url} could not be downloaded ({reason}).",
-        f"Check the connection, or put the file at '{target}' by hand.",
-    )
+        remote = probe(source.url)
+        size = "size unknown" if remote.size is None else f"{remote.size / 1e6:.1f} MB"
+        log.warning("Downloading %s (%s). Licence: %s Cite: %s", source.url, size, source.licence, source.citation)
+        receive(remote, archive, source.sha256)
+    except DataError as error:
+        raise DataError(error.what, f"{error.mend} Or put the file at '{target}' by hand.") from error
 
 
 @contextmanager

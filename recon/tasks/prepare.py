@@ -66,10 +66,12 @@ def _download(cfg: DictConfig, name: str) -> None:
             f"prepare: nothing is downloaded for data={name}.", f"Made with source=MESHES: {_makeable()}."
         )
     from recon.data.catalogue import download
+    from recon.report.progress import progress
 
     chosen = [cfg.data.get(key) for key in ("classes", "scene")]
-    parts = [[one] if isinstance(one, str) else list(one) for one in (cfg.kind, *chosen) if one is not None]
-    download(name, Path(cfg.data.path).expanduser(), [p for part in parts for p in part] or None, cfg.accept)
+    parts = [[one] if isinstance(one, str) else list(one) for one in (cfg.kind, cfg.only, *chosen) if one]
+    only = list(dict.fromkeys(word for part in parts for word in part)) or None
+    download(name, Path(cfg.data.path).expanduser(), only, cfg.accept, progress)
 
 
 def _makeable() -> str:
