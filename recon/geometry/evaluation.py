@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recon.errors import ReconError
-from recon.geometry.extraction import Bounded, Grid, Lattice
+from recon.geometry.extraction import Bounded, Composed, Grid, Lattice
 
 Progress = Callable[[int, int], None]
 """Told (evaluations done, evaluations known to be needed so far)."""
@@ -60,6 +60,10 @@ class Evaluator:
     def is_bounded(self) -> bool:
         return isinstance(self.field, Bounded)
 
+    @property
+    def _device_type(self) -> str:
+        return torch.device(self.device).type
+
     def nodes(self, nodes: np.ndarray) -> np.ndarray:
         """Values at (N, 3) integer nodes of the grid, (N,) float32, negative inside."""
         return self.at(self.grid.points(nodes))
@@ -70,7 +74,8 @@ class Evaluator:
 
     def _raw(self, points: np.ndarray) -> np.ndarray:
         """The field's own values at (N, 3) float32 points."""
-        chunk = self.chunk or CHUNK.get(torch.device(self.device).type, GPU_CHUNK)
+        wanted = self.field.chunk if isinstance(self.field, Composed) else CHUNK.get(self._device_type, GPU_CHUNK)
+        chunk = self.chunk or wanted
         values = np.empty(len(points), dtype=np.float32)
         goal = self.count + len(points)
         with torch.inference_mode():

@@ -63,6 +63,19 @@ class Bounded(Protocol):
         ...
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """A field made of many parts, each as rich as a field for itself, such as a scene seen through windows.
+
+    Attributes:
+        chunk: points it wants in one call, so that each part has many of them.
+        coarsest: side of the cells in which the search for its surface may begin, local.
+    """
+
+    chunk: int
+    coarsest: float
+
+
 @dataclass(frozen=True)
 class Grid:
     """A regular grid over a box; cells are cubes, the longest side has `resolution` of them.

@@ -13,6 +13,7 @@ import numpy as np
 
 from recon.geometry.blocks import NODES, SIDE, Blocks
 from recon.geometry.evaluation import Evaluator
+from recon.geometry.extraction import Composed
 from recon.geometry.voxels import CORNERS, INSIDE, LEAF, OUTSIDE, Voxels, keys_of, places_of
 
 COARSEST = 32
@@ -112,9 +113,17 @@ def mise_steps(cells: tuple[int, int, int]) -> int:
     return max(0, (max(cells) // COARSEST).bit_length() - 1)
 
 
+def _steps(evaluator: Evaluator) -> int:
+    """`mise_steps`, or fewer where the first cells would be too large for a field of many parts."""
+    steps = mise_steps(evaluator.grid.cells)
+    if isinstance(evaluator.field, Composed):
+        steps = min(steps, max(0, int(np.log2(evaluator.field.coarsest / evaluator.grid.spacing) + 1e-6)))
+    return steps
+
+
 def mise_blocks(evaluator: Evaluator) -> Blocks:
     """The blocks of the finest grid that hold surface, by MISE."""
-    mise = Mise(evaluator, mise_steps(evaluator.grid.cells)).run()
+    mise = Mise(evaluator, _steps(evaluator)).run()
     x, y, z = (int(-(-n // SIDE)) for n in mise.nodes - 1)
     finest = mise.finest if mise.steps else np.argwhere(np.ones(mise.shape, dtype=bool))
     coords = np.unique(finest // SIDE, axis=0)
