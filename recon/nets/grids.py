@@ -128,10 +128,10 @@ class Cells:
     def sample(self) -> RowMap:
         """From cells (cells, C) to multilinear samples at the points, summed over the grids (B N, C)."""
         index, weight = corners(self.u, self.resolution)
-        index = (index + self.first[..., None]).permute(1, 2, 0, 3).flatten(0, 1)
-        weight = weight.permute(1, 2, 0, 3).flatten(0, 1)
+        index = (index + self.first[..., None]).permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+        weight = weight.permute(1, 2, 0, 3).flatten()
         rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-        return RowMap.of(rows.reshape(-1), index.reshape(-1), weight.reshape(-1), (len(index), self.count))
+        return RowMap.of(rows.reshape(-1), index.reshape(-1), weight, (len(index), self.count))
 
 
 class Places:
