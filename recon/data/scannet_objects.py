@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from recon.data.scannet_truth import object_mesh, scan_mesh
 from recon.errors import DataError
@@ -81,7 +82,7 @@ def load_object(folder: Path, name: str, fix_crop: bool = False, scans: Path | N
         # The predictor's axes are x left, y up, z to the viewer: the camera's, negated.
         normal=-torch.from_numpy(normal.astype(np.float32)).permute(0, 3, 1, 2).contiguous(),
         region=region,
-        sparse=_sparse(folder, region),
+        sparse=_sparse(folder, region, poses[:, :3, 3]),
     )
     return Scene(views.validated(), _truth(folder, scans), category=_category(folder))
 
@@ -110,7 +111,7 @@ def _matrix(file: Npz, name: str) -> np.ndarray:
 
 def _images(files: dict[int, Path]) -> np.ndarray:
     """(V, H, W, 3) uint8."""
-    images = [read_image(file)[0] for file in files.values()]
+    images = [read_image(file, turn=False)[0] for file in files.values()]
     for file, image in zip(files.values(), images, strict=True):
         if image.shape != images[0].shape:
             raise DataError(f"'{file}': it is of size {image.shape[:2]}, the first of {images[0].shape[:2]}.", AGAIN)
@@ -156,13 +157,18 @@ def _uncropped(size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
     return lambda image: image[index[0][:, None], index[1]]
 
 
-def _sparse(folder: Path, region: Frame) -> torch.Tensor | None:
-    """The fused cloud that came with the views, thinned to a hundredth of the region."""
+def _sparse(folder: Path, region: Frame, cameras: np.ndarray) -> torch.Tensor | None:
+    """The fused cloud that came with the views, thinned to a hundredth of the region.
+
+    In the published clouds, pixels without depth lie at the cameras (V, 3): nothing is known there.
+    """
     if not (folder / CLOUD).is_file():
         return None
     found = read_geometry(folder / CLOUD, "drop")
     points = found.vertices if isinstance(found, Mesh) else found.points
-    return torch.from_numpy(thin(Cloud(points), region.scale / 100).points)
+    cell = region.scale / 100
+    measured = cKDTree(cameras).query(points, distance_upper_bound=cell)[0] == np.inf
+    return torch.from_numpy(thin(Cloud(points[measured]), cell).points)
 
 
 def _category(folder: Path) -> str:

@@ -92,7 +92,7 @@ class FolderRecording:
         )
 
     def color(self, number: int) -> np.ndarray:
-        return read_image(self._color[number])[0]
+        return read_image(self._color[number], turn=False)[0]  # its camera is of the pixels as stored
 
     def depth(self, number: int) -> np.ndarray:
         return read_depth(self._depth[number])

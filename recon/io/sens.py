@@ -90,7 +90,7 @@ class Sens:
         with _named(f"'{self.path}': frame {frame}: colour"):
             if self.color_codec != "raw":
                 _check_size(blob, (width, height))
-                return read_image(blob, f"{self.path}, colour of frame {frame}")[0]
+                return read_image(blob, f"{self.path}, colour of frame {frame}", turn=False)[0]
             if len(blob) != height * width * 3:
                 raise FormatError(f"{len(blob)} bytes, {height * width * 3} are wanted")
             return np.frombuffer(blob, np.uint8).reshape(height, width, 3)

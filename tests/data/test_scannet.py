@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from recon.data.loading import Draw
 from recon.data.scannet import ScanNet
@@ -19,6 +20,7 @@ from recon.data.synthesis.scannet_fused import ScannetFused, write_fused
 from recon.errors import ConfigError, DataError
 from recon.geometry.cameras import backproject, recentred
 from recon.geometry.distance import MeshDistance
+from recon.io.clouds import write_cloud
 from recon.io.meshes import read_mesh, write_mesh
 from recon.io.onet import write_pointcloud
 from recon.io.sens_writer import write_sens
@@ -140,6 +142,23 @@ def recordings(tmp_path_factory) -> Path:
         write(path / name)
         trees.write_scan(path / name)
     return path
+
+
+def test_images_are_as_stored_whatever_their_exif_data_say(tmp_path):
+    """A camera's K is of the pixels as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    trees.write_object(tmp_path / "objects" / OBJECT)
+    for path in (trees.write_exported(tmp_path / "scans" / "scene") / "color", tmp_path / "objects" / OBJECT / "image"):
+        kind = "sequence" if path.name == "color" else "o2recon"
+        load = lambda: ScanNet(path=str(path.parent), every=1, kind=kind).load(path.parent.name)  # noqa: B023, E731
+        whole = load().observation.images
+        for file in path.iterdir():
+            with Image.open(file) as image:
+                image.save(file.with_suffix(".png"), exif=exif)
+            if file.suffix != ".png":
+                file.unlink()
+        assert torch.equal(load().observation.images, whole)
 
 
 @pytest.mark.parametrize("size", ["depth", "color", [45, 70]])
@@ -289,6 +308,16 @@ def test_a_published_object_lies_in_its_room(tmp_path):
     points = data.load(OBJECT)
     assert points.target is None
     assert np.median(off(points.observation.points, truth)) < 0.003
+
+
+def test_pixels_without_depth_are_not_known_points(tmp_path):
+    """The published clouds have them where the cameras are."""
+    trees.write_object(tmp_path / OBJECT)
+    points = np.concatenate([trees.room().vertices, np.repeat(trees.poses(4)[:, :3, 3], 5, axis=0)])
+    write_cloud(tmp_path / OBJECT / "point_cloud_scan.ply", Cloud(points))
+    sparse = ScanNet(path=str(tmp_path)).load(OBJECT).observation.sparse
+    assert len(sparse) > 8
+    assert off(sparse).max() < 1e-6
 
 
 def test_the_camera_of_an_image_is_that_of_its_number(tmp_path):

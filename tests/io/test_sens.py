@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from recon.errors import DataError
 from recon.io.sens import FRAME, HEAD, read_sens
@@ -50,6 +51,16 @@ def test_what_is_written_is_read(tmp_path, color_codec, depth_codec):
         assert np.array_equal(sens.depth_counts(i), frame.depth)
         assert np.allclose(sens.depth(i), frame.depth / 4000)
         assert np.abs(sens.color(i).astype(int) - frame.color).max() <= (8 if color_codec == "jpeg" else 0)
+
+
+def test_images_are_as_stored_whatever_their_exif_data_say(tmp_path, recording, monkeypatch):
+    """A camera's K is of the pixels as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save = Image.Image.save
+    monkeypatch.setattr(Image.Image, "save", lambda *args, **options: save(*args, **options, exif=exif))
+    write_sens(tmp_path / "turned.sens", frames(), K, K / 2)
+    assert np.array_equal(read_sens(tmp_path / "turned.sens").color(1), read_sens(recording).color(1))
 
 
 def test_a_sensor_s_readings_after_the_frames_are_left_alone(recording):
