@@ -63,8 +63,7 @@ def download(name: str, path: Path, only: Sequence[str] | None, accept: bool, pr
         console.print(f"{scan}: {file}", markup=False, highlight=False, soft_wrap=True)
     with claimed(path) as ledger:
         for piece in pieces:
-            megabytes = None if piece.in_parts else (piece.bytes / 1e6 or None)
-            with progress(megabytes, piece.name) as step:
+            with progress(piece.megabytes, piece.name) as step:
                 done = land(piece, path, ledger, step)
             where = path / piece.part.where
             console.print(f"{piece.name}: {done} in {where}", markup=False, highlight=False, soft_wrap=True)

@@ -53,6 +53,11 @@ class Piece:
         )
 
     @property
+    def megabytes(self) -> float | None:
+        """What `land` will count: an archive twice, for it is downloaded and opened; None if nobody knows."""
+        return None if self.in_parts or not self.bytes else self.bytes / 1e6 * (2 if self.is_archive else 1)
+
+    @property
     def bytes(self) -> float:
         """Its size, as the server or else its owners say; 0 if nobody does."""
         return self.remote.size or self.part.gigabytes * 1e9
@@ -83,7 +88,7 @@ def land(piece: Piece, folder: Path, ledger: Ledger, step: Step) -> str:
         piece: what to get.
         folder: the dataset's.
         ledger: of that folder.
-        step: told of megabytes done.
+        step: told of megabytes done, `Piece.megabytes` in all.
 
     Returns:
         what was done, in some words.
@@ -104,7 +109,7 @@ def land(piece: Piece, folder: Path, ledger: Ledger, step: Step) -> str:
         places = _land_members(piece, place, key, ledger, pick, step)
     else:
         ours = _get_archive(piece, archive, key, ledger, step)
-        places = unpack(archive, place, pick)
+        places = unpack(archive, place, pick, lambda name, size: step(size / 1e6, name))
     _check(piece, folder, pick, places)
     ledger.land(key, piece.groups)
     if not in_parts and ours:

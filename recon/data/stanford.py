@@ -19,6 +19,7 @@ STANFORD = "https://graphics.stanford.edu"
 BENCHMARK = (
     "https://drive.usercontent.google.com/download?id=17Elfc1TTRzIQJhaNu5m7SckBH_mdjYSe&export=download&confirm=t"
 )
+PREPARED = ("_scan.ply", "_pcd.ply")  # what `prepare data=stanford` makes, with the mesh beside it
 BENCHMARK_SIZE = 1100  # MB, all five in one archive
 
 
@@ -86,6 +87,7 @@ class Stanford(Scans):
 
     Known by the names of the published files, at any depth: the reconstructions of the Stanford repository (meshes,
     which are sampled), and the benchmark's simulated range scans with their dense true clouds where they are there.
+    Clouds that ``prepare data=stanford`` made are found, too, under the names of their meshes; these are their truth.
 
     Args:
         path: folder that holds the scans, or gets them.
@@ -111,7 +113,8 @@ class Stanford(Scans):
     def names(self, split: Split = "test") -> Sequence[str]:
         """What is there (or, with `download`, all of the Stanford repository); every scan is in every split."""
         found = self._found()
-        return [name for name, scan in SCANS.items() if name in found or (self.download and scan.page)]
+        known = [name for name, scan in SCANS.items() if name in found or (self.download and scan.page)]
+        return [*known, *(name for name in found if name not in SCANS)]
 
     def selected(self, split: Split = "test") -> list[str]:
         if self.chosen is None and not self.names(split):
@@ -119,9 +122,10 @@ class Stanford(Scans):
         return super().selected(split)
 
     def check_scene(self, name: str, split: Split = "test") -> None:
-        if name not in SCANS:
-            raise ConfigError(f"data.scene={name}: there is no such scan.", did_you_mean(name, SCANS))
-        if name not in self._found() and not self.download:
+        found = self._found()
+        if name not in SCANS and name not in found:
+            raise ConfigError(f"data.scene={name}: there is no such scan.", did_you_mean(name, [*SCANS, *found]))
+        if name not in found and not self.download:
             raise ConfigError(
                 f"data=stanford: '{name}' is not below '{self.path}'.",
                 f"Give its folder as data.path=..., or add data.download=true data.scene={name} "
@@ -129,11 +133,11 @@ class Stanford(Scans):
             )
 
     def read(self, name: str) -> Scene:
-        scan, found = SCANS[name], self._found()
+        found = self._found()
         file = found.get(name) or self.fetch(name)
         points, truth = read_scan(file, name, "raise", self.use_normals, self.samples, self.seed)
-        other = self._truth(scan, file)
-        return Scene(points, Truth(read_geometry(other)) if other else truth, list(SCANS).index(name))
+        other = self._truth(name, file)
+        return Scene(points, Truth(read_geometry(other)) if other else truth, self.names().index(name))
 
     def _found(self) -> dict[str, Path]:
         """Scans that are there, the nearest to the top where there are several."""
@@ -141,14 +145,19 @@ class Stanford(Scans):
         if self.path.is_dir():
             for file in sorted(self.path.rglob("*"), key=lambda f: (len(f.parts), f)):
                 files.setdefault(file.name.lower(), file)
-        return {
+        found = {
             name: next(files[f.lower()] for f in scan.files if f.lower() in files)
             for name, scan in SCANS.items()
             if any(f.lower() in files for f in scan.files)
         }
+        prepared = {_name(file): file for file in reversed(files.values()) if _mesh_of(file) is not None}
+        return found | dict(sorted(prepared.items()))
 
-    def _truth(self, scan: Scan, file: Path) -> Path | None:
+    def _truth(self, name: str, file: Path) -> Path | None:
         """The truth that belongs to this very file: in its folder, or in ``ground_truth`` beside that."""
+        if (mesh := _mesh_of(file)) is not None:
+            return mesh if mesh.is_file() else None
+        scan = SCANS[name]
         index = [f.lower() for f in scan.files].index(file.name.lower())
         wanted = scan.truths[index] if index < len(scan.truths) else ""
         places = (file.parent / wanted, file.parent.parent / "ground_truth" / wanted)
@@ -179,3 +188,16 @@ class Stanford(Scans):
         file = fetch(source, self.path / scan.files[0])
         fetch(truth, self.path / scan.truths[0])
         return file
+
+
+def _mesh_of(file: Path) -> Path | None:
+    """Where the mesh of a prepared cloud should lie; None for other files."""
+    suffix = next((s for s in PREPARED if file.name.endswith(s) and len(file.name) > len(s)), None)
+    return None if suffix is None else file.with_name(f"{file.name.removesuffix(suffix)}.ply")
+
+
+def _name(file: Path) -> str:
+    """The name of a prepared cloud: that of the scan whose published mesh it was made from, or of its mesh."""
+    mesh = _mesh_of(file)
+    assert mesh is not None
+    return next((n for n, s in SCANS.items() if mesh.name.lower() in map(str.lower, s.files)), mesh.stem)
