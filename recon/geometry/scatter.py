@@ -34,9 +34,7 @@ class Bags:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(inputs, C) to (rows, C)."""
-        return F.embedding_bag(
-            self.sources, x, self.offsets, mode="sum", per_sample_weights=self.weights.to(x.dtype)
-        )
+        return F.embedding_bag(self.sources, x, self.offsets, mode="sum", per_sample_weights=self.weights.to(x.dtype))
 
 
 @dataclass(frozen=True)

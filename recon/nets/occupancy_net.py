@@ -162,9 +162,7 @@ def _check(latent: Kind, resolution: int, levels: int, alternating: bool) -> Non
         )
 
 
-def _check_legacy(
-    latent: Kind, levels: int, alternating: bool, padding: float, decoder: str, same_width: bool
-) -> None:
+def _check_legacy(latent: Kind, levels: int, alternating: bool, padding: float, decoder: str, same_width: bool) -> None:
     """What the authors' ALTO has written into its code.
 
     Raises:
