@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from recon.data.loading import Batch, Draw, EpochSampler, SceneDataset, Split, collate
+from recon.data.loading import Batch, Draw, EpochSampler, SceneDataset, SceneLoader, Split, gather
 from recon.errors import ConfigError, DataError, did_you_mean
 from recon.observations import OrientedPoints, Points, Scene
 
@@ -170,12 +170,12 @@ class ReconDataModule(pl.LightningDataModule):
     def _loader(self, split: Split) -> DataLoader[Batch]:
         items = SceneDataset(self, split)
         sampler = EpochSampler(items, self.batch_size, shuffle=split == "train", seed=self.seed, trainer=self.trainer)
-        return DataLoader(
+        return SceneLoader(
             items,  # type: ignore[arg-type] # torch types a loader by its items, not by its batches
             batch_size=sampler.batch,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=collate,
+            collate_fn=gather,
             drop_last=split == "train",
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),

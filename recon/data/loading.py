@@ -10,9 +10,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
 
-from recon.errors import DataError
+from recon.errors import DataError, ReconError
 from recon.observations import Observation, Scene, Target
 
 if TYPE_CHECKING:
@@ -113,8 +113,12 @@ class EpochSampler(DistributedSampler[tuple[int, int, int]]):
         return iter(order[done * self.batch :])
 
 
-class SceneDataset(Dataset[Scene]):
-    """The items of a split. A damaged one is an error, or the next stands for it and tells (``data.on_error=skip``)."""
+class SceneDataset(Dataset[Scene | ReconError]):
+    """The items of a split. A damaged one is an error, or the next stands for it and tells (``data.on_error=skip``).
+
+    A worker process gives an error in place of the item, for `SceneLoader` to raise: torch would raise one whose only
+    text is the worker's traceback.
+    """
 
     def __init__(self, module: ReconDataModule, split: Split) -> None:
         self.module, self.split, self.names = module, split, module.selected(split)
@@ -122,8 +126,15 @@ class SceneDataset(Dataset[Scene]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> Scene:
-        epoch, first, batch = key
+    def __getitem__(self, key: tuple[int, int, int]) -> Scene | ReconError:
+        if get_worker_info() is None:
+            return self._read(*key)
+        try:
+            return self._read(*key)
+        except ReconError as error:
+            return error
+
+    def _read(self, epoch: int, first: int, batch: int) -> Scene:
         skipped: list[tuple[str, str]] = []
         for row in (*range(first, len(self)), *range(first)):
             try:
@@ -135,6 +146,25 @@ class SceneDataset(Dataset[Scene]):
                 skipped.append((self.names[row], error.what))
                 self.module.check_skipped(len(skipped))
         raise DataError(f"None of the {len(self)} items of this split can be read.", skipped[0][1])
+
+
+class SceneLoader(DataLoader[Batch]):
+    """A loader that raises what its workers found wrong as it was."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # torch names its own iterator
+        return map(_sound, super().__iter__())
+
+
+def _sound(batch: Batch | ReconError) -> Batch:
+    if isinstance(batch, ReconError):
+        raise batch
+    return batch
+
+
+def gather(scenes: Sequence[Scene | ReconError]) -> Batch | ReconError:
+    """What a worker sends: the batch of its scenes, or the first error among them."""
+    error = next((scene for scene in scenes if isinstance(scene, ReconError)), None)
+    return error or collate([scene for scene in scenes if isinstance(scene, Scene)])
 
 
 def collate(scenes: Sequence[Scene]) -> Batch:

@@ -134,7 +134,7 @@ class Damaged(ReconDataModule):
 
     def item(self, name: str, split: str, draw: Draw) -> Scene:
         if name in self.damaged:
-            raise DataError(f"'{name}.npz': field 'points' is missing.")
+            raise DataError(f"'{name}.npz': field 'points' is missing.", "Download it again.")
         return Scene(Points(torch.full((2, 3), float(name[1:])), name=name))
 
 
@@ -142,9 +142,12 @@ def read_all(module: ReconDataModule) -> list[list[int]]:
     return [module.on_before_batch_transfer(b, 0).index.tolist() for b in module.val_dataloader()]
 
 
-def test_a_damaged_item_is_an_error_that_names_it() -> None:
-    with pytest.raises(DataError, match=r"s3\.npz.*points"):
-        read_all(Damaged(("s3",), batch_size=2))
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_item_is_an_error_that_names_it(workers: int) -> None:
+    with pytest.raises(DataError) as caught:
+        read_all(Damaged(("s3",), batch_size=2, workers=workers))
+    assert caught.value.what == "'s3.npz': field 'points' is missing."  # without the worker's traceback
+    assert caught.value.mend == "Download it again."
 
 
 @pytest.mark.parametrize("workers", [0, 1])
