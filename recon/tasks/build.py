@@ -77,9 +77,11 @@ def match(method: Method, data: ReconDataModule, cfg: DictConfig) -> type:
     if common is None:
         names = _choices()
         wanted, given = _spelled(method.needs), _spelled(data.gives)
+        able = _datasets_with(method.needs)
         raise ConfigError(
             f"{names['method']} needs {wanted}; {names['data']} gives {given}.",
-            f"Data that gives {wanted}: {', '.join(_datasets_with(method.needs))}.",
+            f"Data that gives {wanted}: {', '.join(name for name in able if name != names['data'])}."
+            + (f" So does {names['data']}, of other files: see --help data={names['data']}." * (names["data"] in able)),
         )
     learns = method.learns if cfg.task.name == "train" else None
     if learns is not None and learns not in data.may_target:

@@ -108,4 +108,14 @@ def test_a_method_that_the_data_do_not_suit_is_refused_before_any_work(here, cap
     assert main(["train", "method=igr", "data=shapes"]) == 2
     error = capsys.readouterr().err
     assert "igr needs oriented points or points; shapes gives posed views" in error
+    assert "So does" not in error
     assert "stanford" in error
+
+
+def test_data_that_would_suit_with_other_files_say_so(here, capsys, monkeypatch):
+    from recon.data.shapes import Shapes
+    from recon.observations import PosedViews
+
+    monkeypatch.setattr(Shapes, "gives", (PosedViews,))
+    assert main(["train", "method=igr", "data=shapes"]) == 2
+    assert "stanford. So does shapes, of other files: see --help data=shapes" in capsys.readouterr().err
