@@ -17,7 +17,7 @@ import torch
 
 from recon.data.loading import Draw, Split
 from recon.data.onet_layout import Layout
-from recon.errors import ConfigError
+from recon.errors import ConfigError, DataError
 from recon.geometry.frames import Frame
 from recon.io.onet import ALL, QueryFile, Rows, SurfaceFile
 from recon.io.types import Cloud
@@ -134,13 +134,19 @@ class OccupancyFolders:
         return Scene(observation, Truth(surface, occupancies), model.index, self.layout.label(model.group))
 
     def has_normals(self) -> bool:
-        """Whether the first cloud has normals, which then all are taken to have.
+        """Whether the first cloud that can be read has normals, which then all are taken to have.
 
         Raises:
-            DataError: if there is none, or it is damaged.
+            DataError: if there is none, or all are damaged.
         """
-        file = self.layout.file(self.layout.first(), "pointcloud", np.random.default_rng(0))
-        return SurfaceFile(file).has_normals
+        damaged: DataError | None = None
+        for model in self.layout.first_models():
+            try:
+                return SurfaceFile(self.layout.file(model, "pointcloud", np.random.default_rng(0))).has_normals
+            except DataError as error:  # it is told, or skipped, when the item itself is read
+                damaged = damaged or error
+        assert damaged is not None
+        raise damaged
 
     def _observed(
         self, stored: SurfaceFile, name: str, rng: np.random.Generator, normals: bool | None, frame: Frame | None = None

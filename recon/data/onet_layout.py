@@ -69,18 +69,18 @@ class Layout:
             self._models[split] = models
         return self._models[split]
 
-    def first(self) -> Model:
-        """Some model, of whichever split.
+    def first_models(self) -> list[Model]:
+        """Those of the first class, of whichever split.
 
         Raises:
-            DataError: if there is none.
+            DataError: if there are none.
         """
         group = self._groups()[0]
         lists = (self.root / group / f"{split}.lst" for split in SPLITS)
-        found = next((name for file in lists if file.is_file() for name in read_list(file)), None)
-        if found is None:
+        found = [Model(0, group, name) for file in lists if file.is_file() for name in read_list(file)]
+        if not found:
             raise DataError(f"'{self.root / group}': its lists are empty.", "Name the class's models in them.")
-        return Model(0, group, found)
+        return found
 
     def file(self, model: Model, stem: str, rng: np.random.Generator) -> str:
         """One of the item's files of this stem; where there are several, their folder is listed but once.

@@ -108,8 +108,8 @@ def ratio_splits(models: dict[str, list[str]]) -> Splits:
 
 
 def _folders(place: Path) -> list[str]:
-    """Sorted names of the folders in a folder; none if it is not there."""
+    """Sorted names of the folders in a folder but hidden ones; none if it is not there."""
     if not place.is_dir():
         return []
     with os.scandir(place) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

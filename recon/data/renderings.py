@@ -169,7 +169,3 @@ class Renderings:
         if not voxels.grid.any():
             raise DataError(f"'{file}': data: no voxel is filled.", "Make the voxels again.")
         return voxels, Frame(voxels.scale, translation=voxels.translate + voxels.scale / 2)
-
-
-def _target(voxels: Binvox, frame: Frame) -> Voxels:
-    return Voxels(torch.from_numpy(voxels.grid).float(), frame)

@@ -17,9 +17,10 @@ from recon.data.loading import Draw, Split
 from recon.data.onet import OccupancyFolders, Sampling, wants_normals
 from recon.data.onet_layout import root_of
 from recon.data.renderings import Renderings
+from recon.errors import DataError
 from recon.observations import Occupancies, OrientedPoints, Points, Scene, Views, Voxels
 
-PUBLISHED = "ShapeNet"
+PUBLISHED, IMAGES, VOXELS = "ShapeNet", "ShapeNetRendering", "ShapeNetVox32"  # what the archives unpack to
 OWN = "recon prepare data=shapenet source='meshes/**/*.obj'. If it lies elsewhere, give data.path."
 
 
@@ -27,16 +28,16 @@ class ShapeNet(ReconDataModule):
     """Objects in classes: noisy points to occupancies, or views to voxels.
 
     Args:
-        path: folder of the classes, which hold a folder a model; or of what the published archives unpack to
-            (ShapeNet, ShapeNetRendering, ShapeNetVox32).
+        path: folder of the classes, which hold a folder a model, or of ShapeNet, in which these lie; and of the two
+            trees of views and voxels, ShapeNetRendering and ShapeNetVox32.
         classes: those wanted, by folder (03001627) or by name (chair); null means all.
         noise: points: standard deviation of the points seen.
         part_ratio: points: as `Sampling`.
         queries: points: of a training item.
         val_queries: points: of a validation item; null means all that are stored.
         jitter: points: as `Sampling`.
-        split: views: ``ratio``, a .json file, or a folder of lists (see `Renderings`). Null means ``ratio`` for the
-            published renderings, and the lists of the classes where views lie beside the points.
+        split: views: ``ratio``, a .json file, or a folder of lists (see `Renderings`). Null means the lists
+            in ShapeNetRendering, as the factory writes them, or ``ratio`` where there are none.
         taxonomy: views: a .json file that names the classes; null means the 13 of the papers.
         views: views: most of a training item.
         min_views: views: fewest of them; the number is drawn for each batch.
@@ -98,9 +99,13 @@ class ShapeNet(ReconDataModule):
 
     @property
     def gives(self) -> tuple[type, ...]:
-        """Points, with normals if the first cloud has them, and views; a set that is not there is asked for later."""
-        is_there = any(root_of(self.path, PUBLISHED).glob("*/*.lst"))
-        return self.may_give if not is_there or self.clouds.has_normals() else (Points, Views)
+        """Those of points and views that are there: points with normals if the first cloud has them; both if none is."""
+        points = any(root_of(self.path, PUBLISHED).glob("*/*.lst"))
+        views = (self.path / IMAGES).is_dir() and (self.path / VOXELS).is_dir()
+        if not points and not views:
+            return self.may_give  # that the folder is missing is told when it is read
+        clouds = () if not points else (OrientedPoints, Points) if self.clouds.has_normals() else (Points,)
+        return (*clouds, Views) if views else clouds
 
     @property
     def gives_views(self) -> bool:
@@ -126,9 +131,7 @@ class ShapeNet(ReconDataModule):
             ConfigError: if a folder is not there.
         """
         mend = f"Download it (12 GB): recon prepare data=shapenet kind=views; or make it of your own meshes: {OWN}"
-        root = folder(self.path, "data=shapenet", mend)
-        # The published sets are two trees; the factory puts an object's views and voxels beside its points.
-        images, voxels = (root_of(root, name) for name in ("ShapeNetRendering", "ShapeNetVox32"))
+        images, voxels = (folder(self.path / tree, "data=shapenet", mend) for tree in (IMAGES, VOXELS))
         return Renderings(
             images,
             voxels,
@@ -162,7 +165,13 @@ class ShapeNet(ReconDataModule):
     def _pictured(self, split: Split) -> dict[str, str]:
         """Names that fit folders -> names of `Renderings`."""
         if split not in self._names:
-            self._names[split] = {name.replace("/", "_"): name for name in self.renderings.names(split)}
+            names: dict[str, str] = {}
+            for model in self.renderings.names(split):
+                name = model.replace("/", "_")
+                if name in names:
+                    raise DataError(f"'{self.path}': two models would be called '{name}'.", "Rename one of them.")
+                names[name] = model
+            self._names[split] = names
         return self._names[split]
 
     @cached_property

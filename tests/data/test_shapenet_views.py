@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from recon.data import shapenet
 from recon.data.loading import Draw
 from recon.data.shapenet import ShapeNet
-from recon.errors import ConfigError
+from recon.errors import ConfigError, DataError
+from recon.io.onet import write_pointcloud
 from recon.io.splits import write_list
-from recon.observations import Scene, Views, Voxels
+from recon.observations import Points, Scene, Views, Voxels
 
 
 @dataclass
@@ -55,6 +57,8 @@ def pictured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pictured")
 def test_views_are_given_to_methods_that_need_them(tmp_path: Path) -> None:
+    for tree in ("ShapeNetRendering", "ShapeNetVox32"):
+        (tmp_path / tree).mkdir()
     module = data(tmp_path, views=3, crop=128, color_jitter=0.4, background=[0, 9], test_views=[4, 5])
     assert not module.gives_views
     module.use(Views, Voxels)
@@ -73,7 +77,7 @@ def test_views_are_given_to_methods_that_need_them(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pictured")
 def test_where_views_lie(tmp_path: Path) -> None:
-    """Beside the points, with their lists, as the factory writes them; or in the two published trees."""
+    """In the two published trees, with the factory's lists or by 3D-R2N2's ratio."""
 
     def reader(**options: Any) -> Any:
         module = data(tmp_path, **options)
@@ -81,7 +85,8 @@ def test_where_views_lie(tmp_path: Path) -> None:
         return module.renderings
 
     write_list(tmp_path / "03001627" / "train.lst", ["aa"])
-    assert (reader().images, reader().voxels, reader().split) == (tmp_path, tmp_path, str(tmp_path))
+    with pytest.raises(ConfigError, match=r"(?s)ShapeNetRendering' is not there.*recon prepare data=shapenet"):
+        reader()
     (tmp_path / "ShapeNetRendering" / "03001627").mkdir(parents=True)
     (tmp_path / "ShapeNetVox32").mkdir()
     published = reader()
@@ -93,4 +98,27 @@ def test_where_views_lie(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)is not there.*12 GB"):
         module = data(tmp_path / "none")
         module.use(Views, Voxels)
+        module.names()
+
+
+def test_only_what_is_there_is_given(tmp_path: Path) -> None:
+    for tree in ("ShapeNetRendering", "ShapeNetVox32"):
+        (tmp_path / tree / "03001627").mkdir(parents=True)
+    assert data(tmp_path).gives == (Views,)
+    write_list(tmp_path / "03001627" / "train.lst", ["aa"])
+    write_pointcloud(tmp_path / "03001627" / "aa" / "pointcloud.npz", np.zeros((5, 3)))
+    assert data(tmp_path).gives == (Points, Views)
+    (tmp_path / "ShapeNetVox32" / "03001627").rmdir()
+    (tmp_path / "ShapeNetVox32").rmdir()
+    assert data(tmp_path).gives == (Points,)
+
+
+@pytest.mark.usefixtures("pictured")
+def test_two_objects_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tree in ("ShapeNetRendering", "ShapeNetVox32"):
+        (tmp_path / tree).mkdir()
+    monkeypatch.setattr(Recorded, "names", lambda *_: ["a/b_c", "a_b/c"])
+    module = data(tmp_path)
+    module.use(Views, Voxels)
+    with pytest.raises(DataError, match="two models would be called 'a_b_c'"):
         module.names()

@@ -28,24 +28,10 @@ from recon.io.images import write_png
 from recon.io.onet import write_pointcloud, write_points
 from recon.io.renderings import SIDE, Viewpoint, format_viewpoints, intrinsics
 from recon.io.splits import write_list, write_metadata
+from recon.io.taxonomies import CLASSES
 
 PADDING = 0.55  # half the side of the cube that queries are drawn in
 VOXELS = 32
-CLASSES = {
-    "02691156": "airplane",
-    "02828884": "bench",
-    "02933112": "cabinet",
-    "02958343": "car",
-    "03001627": "chair",
-    "03211117": "display",
-    "03636649": "lamp",
-    "03691459": "loudspeaker",
-    "04090263": "rifle",
-    "04256520": "sofa",
-    "04379243": "table",
-    "04401088": "telephone",
-    "04530566": "watercraft",
-}
 
 
 class ShapeNet(Factory):
