@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from recon.errors import ConfigError
 from recon.nets.r2n2_decoder import Decoder
 from recon.nets.r2n2_encoder import Encoder
+from recon.nets.r2n2_init import initialize
 from recon.nets.r2n2_layout import LAYOUTS, Cell, Family, decoder_widths, doublings
 
 State = tuple[Tensor, ...]
@@ -136,10 +137,12 @@ class R2N2(nn.Module):
         super().__init__()
         layout, stages = LAYOUTS[family], doublings(grid, resolution)
         widths = decoder or decoder_widths(hidden, stages)
-        self.family, self.resolution = family, resolution
+        self.family, self.residual, self.resolution = family, residual, resolution
         self.encoder = Encoder(layout, encoder, feature, image or layout.image, residual)
         self.recurrence = ConvRNN(cell, kernel, feature, hidden, grid, layout.cell_bias)
         self.decoder = Decoder(layout, hidden, widths, stages, residual)
+        if family == "original":
+            initialize(self, self.recurrence)
 
     def forward(self, images: Tensor, state: State | None = None, every: bool = False) -> tuple[Tensor, State]:
         """Logits after all views.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recon.errors import ConfigError
-from recon.nets.r2n2_layout import SLOPE, Layout
+from recon.nets.r2n2_layout import SLOPE, Layout, sides_pooled_to
 
 Skip = Literal["none", "convolution", "identity"]
 SKIPS: tuple[Skip, ...] = ("none", "convolution", "convolution", "none", "convolution", "identity")
@@ -91,18 +91,12 @@ class Encoder(nn.Module):
         """
         sides = [self.layout.pooled(side, len(self.blocks)) for side in images.shape[-2:]]
         if sides != [self.side, self.side]:
+            fit = sides_pooled_to(self.layout, self.side, len(self.blocks))
             raise ConfigError(
                 f"Images of {images.shape[-1]} x {images.shape[-2]} pixels do not fit this network.",
-                f"Give sides of {self.sides[0]} to {self.sides[-1]} pixels, or another method.image.",
+                f"Give sides of {fit[0]} to {fit[-1]} pixels, or another method.image.",
             )
         x = images.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)
         return F.leaky_relu_(self.fc(x.flatten(1)), SLOPE)
-
-    @property
-    def sides(self) -> range:
-        """Sides of images that fit the last layer."""
-        times = len(self.blocks)
-        low = next(s for s in range(1, 1 << 20) if self.layout.pooled(s, times) == self.side)
-        return range(low, low + 2**times)

@@ -66,3 +66,16 @@ def doublings(grid: int, resolution: int) -> int:
 def decoder_widths(hidden: int, stages: int) -> tuple[int, ...]:
     """Channels of the decoder's layers: the published 128, 128, 64, 32 at 32^3, halved once more a further doubling."""
     return tuple(max(hidden >> max(n - 1, 0), 2) for n in range(stages + 1))
+
+
+def image_side(layout: Layout, pooled: int, times: int) -> int:
+    """The side of images that some poolings bring to `pooled`: the family's own if it does, else the smallest."""
+    sides = sides_pooled_to(layout, pooled, times)
+    return layout.image if layout.image in sides else sides[0]
+
+
+def sides_pooled_to(layout: Layout, pooled: int, times: int) -> range:
+    """All sides of images that some poolings bring to `pooled`."""
+    # Pooling halves and rounds down; with padding a side s becomes s // 2 + 1, so that s - 2 is halved, rounded up.
+    low = ((pooled - 2) << times) + 2 if layout.padding else pooled << times
+    return range(max(low, 1), low + (1 << times))

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recon.data.images import Preparation
+from recon.geometry.voxel_cubes import cubes_mesh, write_cubes
 from recon.io.binvox import format_binvox, parse_binvox, read_binvox
 from recon.io.images import read_image
+from recon.metrics.voxels import voxel_counts, voxel_iou
 
 ROOT = Path(os.environ.get("RECON_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity") / "r2n2"
 
@@ -104,3 +107,40 @@ def test_demo_views_need_no_crop(file: Path) -> None:
         views = data[data.files[0]][:, 0]
     prepared = Preparation(crop=views.shape[-1]).test([(view.transpose(1, 2, 0), None) for view in views])
     np.testing.assert_array_equal(prepared, views)
+
+
+@pytest.mark.parametrize(("folder", "expected", "groups"), _recorded("mesh", r"(.+)/verts_([01])"))
+def test_cubes(folder: Path, expected: np.ndarray, groups: tuple[str, str]) -> None:
+    case, surface = groups
+    with np.load(folder / "expected.npz") as data:
+        voxels, faces = data[f"{case}/vox"], data[f"{case}/faces_{surface}"]
+    mesh = cubes_mesh(voxels, surface_only=surface == "1")
+    np.testing.assert_allclose(mesh.vertices, expected, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(mesh.faces + 1, faces)
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(f, id=f"{f.parts[-3]}/{f.stem}") for f in sorted(ROOT.glob("*/mesh/*.obj"))]
+)
+def test_cubes_are_written_to_the_byte(file: Path, tmp_path: Path) -> None:
+    case, surface = file.stem.split("_surface")
+    with np.load(file.with_name("expected.npz")) as data:
+        mesh = cubes_mesh(data[f"{case}/vox"], surface_only=surface == "1")
+    write_cubes(tmp_path / "ours.obj", mesh)
+    assert (tmp_path / "ours.obj").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("file", [pytest.param(f, id=f"{f.parts[-2]}") for f in sorted(ROOT.glob("*/iou.npz"))])
+def test_iou(file: Path) -> None:
+    with np.load(file) as data:
+        probability = torch.from_numpy(data["prob_occupied"])
+        bits = np.unpackbits(data["gt"], count=probability.numel())
+        truth = torch.from_numpy(bits.reshape(probability.shape).astype(bool))
+        keys = [key for key in data.files if key.startswith("calc_mean_IOU_")]
+        assert keys
+        for key in keys:
+            threshold = float(key.rpartition("_")[2])
+            counts = voxel_counts(probability, truth, threshold).sum(dim=0)
+            mean = voxel_iou(probability, truth, threshold).mean()
+            np.testing.assert_array_equal(counts, data[key][:5])
+            assert float(mean) == pytest.approx(data[key][5], abs=1e-7)  # theirs is of single precision
