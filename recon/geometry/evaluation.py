@@ -38,8 +38,10 @@ class Evaluator:
         device: where the field wants its points.
         chunk: points in one call, 0 for a size that suits the device.
         progress: told how far things are, or None.
+        seeds: (M, 3) input points, from which regions grow, or None.
         count: evaluations so far.
         broken: values so far that were not finite; they count as outside.
+        capped: inside nodes on the border of the grid that were made outside, which closes the surface there.
     """
 
     field: Callable[[Tensor], Tensor]
@@ -49,8 +51,10 @@ class Evaluator:
     device: str = "cpu"
     chunk: int = 0
     progress: Progress | None = None
+    seeds: np.ndarray | None = None
     count: int = made_by(default=0, init=False)
     broken: int = made_by(default=0, init=False)
+    capped: int = made_by(default=0, init=False)
 
     @property
     def is_lattice(self) -> bool:

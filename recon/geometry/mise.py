@@ -14,7 +14,7 @@ import numpy as np
 from recon.geometry.blocks import NODES, SIDE, Blocks
 from recon.geometry.evaluation import Evaluator
 from recon.geometry.extraction import Composed
-from recon.geometry.voxels import CORNERS, INSIDE, LEAF, OUTSIDE, Voxels, keys_of, places_of
+from recon.geometry.voxels import CORNERS, INSIDE, LEAF, OUTSIDE, Voxels, distinct, keys_of, missing, places_of
 
 COARSEST = 32
 """Cells along the longest side of the first grid, at least."""
@@ -63,8 +63,7 @@ class Mise:
                 self._mark(places_of(wanted, self.nodes), found, 1 if len(self.points_per_round) == 1 else self.steps)
             mixed = [level.divide() for level in self.levels]
             divided = [self._divide(level, cells) for level, cells in enumerate(mixed)]
-            candidates = np.unique(np.concatenate([*divided, wanted]))
-            wanted = np.setdiff1d(candidates, self.keys, assume_unique=True)
+            wanted = missing(distinct(np.concatenate([*divided, wanted])), self.keys)
         return self
 
     def dense(self) -> np.ndarray:
@@ -89,14 +88,13 @@ class Mise:
             for level in reversed(range(levels)):
                 self.levels[level].mark(keys, mark)
                 if level:  # a voxel touches the nodes that the smaller ones in it touch
-                    keys = np.unique(
-                        keys_of(places_of(keys, self.levels[level].shape) >> 1, self.levels[level - 1].shape)
-                    )
+                    parents = places_of(keys, self.levels[level].shape) >> 1
+                    keys = distinct(keys_of(parents, self.levels[level - 1].shape))
 
     def _divide(self, level: int, cells: np.ndarray) -> np.ndarray:
         """Halve some leaves of one size; the keys of their children's nodes."""
         if level == 0:
-            corners = np.unique(keys_of((cells[:, None] + CORNERS).reshape(-1, 3) << self.steps, self.nodes))
+            corners = distinct(keys_of((cells[:, None] + CORNERS).reshape(-1, 3) << self.steps, self.nodes))
             self._mark(places_of(corners, self.nodes), self.values[np.searchsorted(self.keys, corners)], self.steps)
         children = (2 * cells[:, None] + CORNERS).reshape(-1, 3)
         if level + 1 < self.steps:
@@ -105,7 +103,7 @@ class Mise:
         else:
             self.finest = np.concatenate([self.finest, children])
         nodes = 2 * cells[:, None] + np.array(list(product((0, 1, 2), repeat=3)))
-        return np.unique(keys_of(nodes.reshape(-1, 3) << (self.steps - level - 1), self.nodes))
+        return distinct(keys_of(nodes.reshape(-1, 3) << (self.steps - level - 1), self.nodes))
 
 
 def mise_steps(cells: tuple[int, int, int]) -> int:
@@ -126,7 +124,8 @@ def mise_blocks(evaluator: Evaluator) -> Blocks:
     mise = Mise(evaluator, _steps(evaluator)).run()
     x, y, z = (int(-(-n // SIDE)) for n in mise.nodes - 1)
     finest = mise.finest if mise.steps else np.argwhere(np.ones(mise.shape, dtype=bool))
-    coords = np.unique(finest // SIDE, axis=0)
+    blocks_there = np.array([x, y, z], dtype=np.int64)
+    coords = places_of(distinct(keys_of(finest // SIDE, blocks_there)), blocks_there)
     shape = (len(coords), NODES, NODES, NODES)
     blocks = Blocks((x, y, z), coords, np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool))
     blocks.write(mise.known_nodes(), mise.values)

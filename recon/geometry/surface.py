@@ -30,12 +30,13 @@ from recon.geometry.extraction import Bounded, Grid
 from recon.geometry.frames import Frame
 from recon.geometry.marching import march
 from recon.geometry.mise import mise_blocks
+from recon.geometry.region_growing import region_blocks, region_grid, tearing, without_torn
 from recon.geometry.vertices import colors, normals, polisher
 from recon.geometry.welding import Welder
 from recon.io.types import Mesh
 
 Kind = Literal["sdf", "occupancy", "implicit"]
-EXTRACTORS = {"dense": all_blocks, "coarse_to_fine": coarse_to_fine, "mise": mise_blocks}
+EXTRACTORS = {"dense": all_blocks, "coarse_to_fine": coarse_to_fine, "mise": mise_blocks, "region": region_blocks}
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ class MeshOptions:
 
     Attributes:
         resolution: cells along the longest side of the box.
-        extraction: ``"auto"`` picks ``"coarse_to_fine"`` for an SDF and ``"mise"`` for an occupancy.
+        extraction: ``"auto"`` picks ``"coarse_to_fine"`` for an SDF and ``"mise"`` for an occupancy. ``"region"`` grows
+            from the input points as ALTO's program does, in a box of its own (see `recon.geometry.region_growing`).
         largest_component: keep only the component of largest area.
         min_area: drop components with less than this share of the total area (0 keeps all).
         trim: drop faces farther than this from the input, in multiples of its mean spacing (0 keeps all).
         faces: simplify to about this many faces (0 keeps all).
         normals: vertex normals from the field's gradient.
-        bisect: rounds of bisection that move vertices onto the level set.
+        bisect: rounds of bisection that move vertices onto the level set (0: none; ten where regions grow).
         chunk: field evaluations in one call (0: sized for the cache).
         support_filter: drop components of which less than a fifth of the vertices lies within this distance of the
             input, as a share of the input's longest side (0 keeps all; 0.025 suits noisy scans).
@@ -58,7 +60,7 @@ class MeshOptions:
     """
 
     resolution: int = 256
-    extraction: Literal["auto", "dense", "coarse_to_fine", "mise"] = "auto"
+    extraction: Literal["auto", "dense", "coarse_to_fine", "mise", "region"] = "auto"
     largest_component: bool = False
     min_area: float = 0.0
     trim: float = 0.0
@@ -137,8 +139,9 @@ class Surface:
             changes: single options, e.g. ``resolution=512``.
         """
         options = replace(options or MeshOptions(), **changes)
-        evaluator = self._evaluator(options, progress)
-        vertices, faces = _triangles(evaluator, options, self._extractor(options))
+        extractor = self._extractor(options)
+        evaluator = self._evaluator(options, extractor, progress)
+        vertices, faces = _triangles(evaluator, options, extractor)
         cut = bool(((vertices == 0) | (vertices == evaluator.grid.cells)).any())
         count, labels = components(faces, len(vertices))
         vertices, faces = self._cleaned(evaluator.grid.positions(vertices), faces, labels, options)
@@ -147,11 +150,15 @@ class Surface:
             warnings += without_support(options)
         return Extraction(self._dressed(vertices, faces, evaluator, options), evaluator.count, count, cut, warnings)
 
-    def _evaluator(self, options: MeshOptions, progress: Progress | None) -> Evaluator:
+    def _evaluator(self, options: MeshOptions, extractor: str, progress: Progress | None) -> Evaluator:
         if not all(a < b for a, b in zip(self.low, self.high, strict=True)):
             raise ConfigError(f"The box from {self.low} to {self.high} is empty.", "Give low < high on every axis.")
-        grid = Grid.over(self.low, self.high, options.resolution)
-        evaluator = Evaluator(self.field, grid, self.level, 1.0, self.device, options.chunk, progress)
+        seeds = self._support() if extractor == "region" else None
+        if seeds is None:
+            grid = Grid.over(self.low, self.high, options.resolution)
+        else:
+            grid = region_grid(seeds, options.resolution)
+        evaluator = Evaluator(self.field, grid, self.level, 1.0, self.device, options.chunk, progress, seeds)
         usual = -1.0 if self.kind == "occupancy" else 1.0
         if self.inside == "auto":
             evaluator.find_sign(default=usual)
@@ -171,11 +178,15 @@ class Surface:
             return "coarse_to_fine"
         return {"sdf": "coarse_to_fine", "occupancy": "mise", "implicit": "dense"}[self.kind]
 
+    def _support(self) -> np.ndarray:
+        """(M, 3) float64 input points; none where they are not known."""
+        return np.zeros((0, 3)) if self.support is None else self.support.detach().cpu().double().numpy()
+
     def _cleaned(self, vertices: np.ndarray, faces: np.ndarray, labels: np.ndarray, options: MeshOptions) -> Triangles:
         """Drop, trim and simplify, in local coordinates."""
         if not len(faces):
             return vertices, faces
-        support = None if self.support is None else self.support.detach().cpu().double().numpy()
+        support = None if self.support is None else self._support()
         kept = kept_faces(vertices, faces, labels, support, options)
         if not kept.all():
             vertices, faces = keep_faces(vertices, faces, kept)
@@ -229,6 +240,8 @@ def _triangles(evaluator: Evaluator, options: MeshOptions, extractor: str) -> Tr
     """Vertices in cells of the grid, and faces."""
     grid, welder = evaluator.grid, Welder()
     polish = polisher(evaluator, options.bisect) if options.bisect else None
+    if extractor == "region":
+        polish = tearing(evaluator, options.bisect)
     if extractor == "dense" and not evaluator.is_lattice:
         for values, origin in slabs(evaluator):
             welder.add(march(values, origin, grid, polish))
@@ -236,7 +249,7 @@ def _triangles(evaluator: Evaluator, options: MeshOptions, extractor: str) -> Tr
     blocks = EXTRACTORS[extractor](evaluator)
     for batch in blocks.batches():
         welder.add(march(blocks.values[batch], SIDE * blocks.coords[batch], grid, polish))
-    return welder.join()
+    return without_torn(*welder.join()) if extractor == "region" else welder.join()
 
 
 def _warnings(count: int, cut: bool, faces: np.ndarray, evaluator: Evaluator) -> tuple[str, ...]:
@@ -247,6 +260,8 @@ def _warnings(count: int, cut: bool, faces: np.ndarray, evaluator: Evaluator) ->
         found.append("Nothing is left of the surface after trimming and dropping components. The mesh is empty.")
     if cut:
         found.append("The box cuts the surface, which leaves an open rim. A larger box would close it.")
+    if evaluator.capped:
+        found.append("The surface leaves the box of the points, where growing regions cuts it flat.")
     if evaluator.broken:
         found.append(f"The field was not finite at {evaluator.broken} points; they count as outside.")
     return tuple(found)

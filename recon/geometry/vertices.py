@@ -15,23 +15,29 @@ STEP = 0.25
 """Half the width of central differences, in cells: wide enough for float32 points, narrow enough for edges."""
 
 
-def polisher(evaluator: Evaluator, rounds: int) -> Polish:
+def polisher(evaluator: Evaluator, rounds: int, tolerance: float = 0.0) -> Polish:
     """Moves vertices along their edges onto the level set, by bracketed root search.
 
     Each round evaluates the present guess, replaces the end of equal sign and draws the secant; an end that stays
     twice has its value halved (the Illinois rule), so that steep and flat fields both converge, and the surface stays
     between the ends.
+
+    Args:
+        evaluator: the field.
+        rounds: at most.
+        tolerance: vertices that move by less than this share of their edge are left alone from then on.
     """
 
     def polish(
         place: np.ndarray, axis: np.ndarray, value: np.ndarray, beyond: np.ndarray, fraction: np.ndarray
     ) -> np.ndarray:
+        result = fraction.astype(np.float64)
+        rest, guess, stayed = np.arange(len(place)), result, np.zeros(len(place))
         low, high = np.zeros(len(place)), np.ones(len(place))
         at_low, at_high = value.astype(np.float64), beyond.astype(np.float64)
-        guess, stayed = fraction.astype(np.float64), np.zeros(len(place))
         for _ in range(rounds):
-            position = place.astype(np.float64)
-            position[np.arange(len(place)), axis] += guess
+            position = place[rest].astype(np.float64)
+            position[np.arange(len(rest)), axis[rest]] += guess
             found = evaluator.at(evaluator.grid.positions(position).astype(np.float32)).astype(np.float64)
             like_low = (found < 0) == (at_low < 0)
             at_high = np.where(like_low & (stayed == 1), at_high / 2, at_high)
@@ -41,8 +47,15 @@ def polisher(evaluator: Evaluator, rounds: int) -> Polish:
             stayed = np.where(like_low, 1, -1)
             slope = at_low - at_high
             share = np.divide(at_low, slope, out=np.full(len(slope), 0.5), where=slope != 0)
-            guess = low + (high - low) * np.clip(share, 0, 1)
-        return guess
+            better = low + (high - low) * np.clip(share, 0, 1)
+            result[rest] = better
+            moving = np.flatnonzero(np.abs(better - guess) >= tolerance)
+            guess = better
+            if len(moving) < len(rest):
+                rest, guess, stayed, low, high, at_low, at_high = (
+                    a[moving] for a in (rest, guess, stayed, low, high, at_low, at_high)
+                )
+        return result
 
     return polish
 

@@ -42,13 +42,26 @@ class Voxels:
             # Along an axis a node lies within one voxel or between two.
             real = ((place >= 0) & (place < self.shape) & ~(within & (shift == 1))).all(axis=1)
             keys.append(keys_of(place[real], self.shape))
-        return np.unique(np.concatenate(keys))
+        return distinct(np.concatenate(keys))
 
     def divide(self) -> np.ndarray:
         """(m, 3) the leaves of both signs, which are leaves no longer."""
         mixed = np.flatnonzero(self.marks == MIXED)
         self.marks[mixed] ^= np.uint8(LEAF)
         return places_of(self.keys[mixed], self.shape)
+
+
+def distinct(keys: np.ndarray) -> np.ndarray:
+    """The sorted, distinct values of (n,) integers; many times faster than numpy's, which hashes before it sorts."""
+    keys = np.sort(keys)
+    return keys[np.diff(keys, prepend=keys[:1] - 1) != 0]
+
+
+def missing(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Those of (n,) keys that are not among (m,) sorted ones."""
+    if not len(known):
+        return keys
+    return keys[np.take(known, np.searchsorted(known, keys), mode="clip") != keys]
 
 
 def keys_of(places: np.ndarray, shape: np.ndarray) -> np.ndarray:
