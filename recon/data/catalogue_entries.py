@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from recon.io.taxonomies import CLASSES
 
@@ -245,55 +246,18 @@ DTU = (
     ),
 )
 
+
+def _o2(key: str, what: str, inside: str, **more: Any) -> Part:
+    """A file or folder of O2-Recon's data set."""
+    return Part(key, what, _O2_PAGE, _O2_TERMS, _O2, hub=f"AlbertHuyb/O2-Recon/{inside}", **more)
+
+
 SCANNET = (
-    Part(
-        "o2recon",
-        "O2-Recon's in-painted example objects",
-        _O2_PAGE,
-        _O2_TERMS,
-        _O2,
-        hub="AlbertHuyb/O2-Recon/example-input",
-        default=True,
-        group=r"scene\d{4}_\d\d",
-    ),
-    Part(
-        "truth",
-        "O2-Recon's ground truth of its objects",
-        _O2_PAGE,
-        _O2_TERMS,
-        _O2,
-        hub="AlbertHuyb/O2-Recon/groundtruth",
-        default=True,
-        where="groundtruth",
-    ),
-    Part(
-        "masks",
-        "O2-Recon's masks, drawn by hand",
-        _O2_PAGE,
-        _O2_TERMS,
-        _O2,
-        hub="AlbertHuyb/O2-Recon/annotated_masks.zip",
-        where="masks",
-    ),
-    Part(
-        "results",
-        "example results of O2-Recon and of those it compares with",
-        _O2_PAGE,
-        _O2_TERMS,
-        _O2,
-        hub="AlbertHuyb/O2-Recon/example-results.zip",
-        where="results",
-    ),
-    Part(
-        "scenes",
-        "the ScanNet scenes that O2-Recon used",
-        _O2_PAGE,
-        _O2_TERMS,
-        _O2,
-        hub="AlbertHuyb/O2-Recon/scannet",
-        where="scenes",
-        group=r"scene\d{4}_\d\d",
-    ),
+    _o2("o2recon", "O2-Recon's in-painted example objects", "example-input", default=True, group=r"scene\d{4}_\d\d"),
+    _o2("truth", "O2-Recon's ground truth of its objects", "groundtruth", default=True, where="groundtruth"),
+    _o2("masks", "O2-Recon's masks, drawn by hand", "annotated_masks.zip", where="masks"),
+    _o2("results", "results of O2-Recon and of those it compares with", "example-results.zip", where="results"),
+    _o2("scenes", "the scenes that O2-Recon used", "scannet", where="scenes", group=r"scene\d{4}_\d\d"),
     Part(
         "sequence",
         "ScanNet's own recordings",

@@ -114,7 +114,15 @@ def land(piece: Piece, folder: Path, ledger: Ledger, step: Step) -> str:
     ledger.land(key, piece.groups)
     if not in_parts and ours:
         archive.unlink()
+        _remove_empty(archive.parent, folder)
     return f"{len(places)} files"
+
+
+def _remove_empty(inner: Path, outer: Path) -> None:
+    """Remove folders from the inner one up to the outer one, as far as nothing is in them."""
+    while inner != outer and not any(inner.iterdir()):
+        inner.rmdir()
+        inner = inner.parent
 
 
 def _wanted(part: Part, name: str, groups: frozenset[str] | None) -> bool:

@@ -146,7 +146,13 @@ def datasets(conf: Path) -> Iterator[Check]:
         if not path:
             continue
         there = Path(str(path)).expanduser()
-        mend = "Name its folder (data.path=FOLDER)" + (", or data.download=true." if "download" in node else ".")
+        ways = ["name its folder (data.path=FOLDER)"]
+        ways += (
+            [f"download or make it (recon prepare data={file.stem})"]
+            if (conf / "prepare" / file.name).is_file()
+            else []
+        )
+        mend = f"If you want it, {', or '.join(ways)}."
         found = str(there) if there.exists() else f"{there} is not here"
         yield Check("Data", file.stem, found, *_note(not there.exists(), mend))
 

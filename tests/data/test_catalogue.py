@@ -83,6 +83,7 @@ def test_a_whole_archive_lands_once(things, web, tmp_path, ranges, capsys):
     for text in ("points of things", "CC0.", "somebody, 1996.", "MB"):
         assert text in said
     assert files(tmp_path / "d") == WHOLE, "and the archive is gone"
+    assert not (tmp_path / "d/archives").exists()
     note = json.loads((tmp_path / "d/downloads.json").read_text())["points/things.zip"]
     assert note["sha256"] == hashlib.sha256(web.files["things.zip"]).hexdigest()
     assert note["size"] == len(web.files["things.zip"])
