@@ -15,13 +15,18 @@ from types import ModuleType
 import numpy as np
 import pooch
 
-from recon.data import fields, furniture, machined, solids
-from recon.data.synthesis import render, shading
-from recon.geometry import dual_contouring, voxelize
+from recon.data import fields, furniture, machined, shape_views, solids
+from recon.data.shape_views import Arrays
+from recon.data.synthesis import render, shading, textures
+from recon.geometry import cameras, conventions, dual_contouring, frames, raycast, sampling, voxelize
+from recon.io import renderings
 from recon.io.files import atomic
 
-MADE_BY: tuple[ModuleType, ...] = (fields, furniture, machined, solids, dual_contouring, voxelize, render, shading)
-Arrays = dict[str, np.ndarray]
+MADE_BY: tuple[ModuleType, ...] = (
+    *(fields, furniture, machined, solids, shape_views),
+    *(render, shading, textures),
+    *(cameras, conventions, dual_contouring, frames, raycast, sampling, voxelize, renderings),
+)
 
 log = logging.getLogger("recon")
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from recon.data.images import Pixels
-from recon.data.shape_cache import Arrays
 from recon.data.synthesis.render import Renderer
 from recon.data.synthesis.textures import Textured
 from recon.geometry.cameras import look_at
@@ -19,28 +18,29 @@ from recon.io.renderings import SIDE, VIEWS, Viewpoint, intrinsics
 from recon.io.types import Mesh
 from recon.observations import PosedRGBD, PosedViews
 
+Arrays = dict[str, np.ndarray]
 VOXELS = 32
 FOV = 50.0  # degrees
 FAR = 2.6  # distance of the cameras, in radii of the shape
 
 
 def cube_of(mesh: Mesh) -> Frame:
-    """The frame of a cube [-0.5, 0.5]^3 whose side is the diagonal of a shape's box, as in ShapeNetRendering."""
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    return Frame(float(np.linalg.norm(high - low)), translation=(low + high) / 2)
+    """The frame of the cube [-0.5, 0.5]^3 about a shape whose longest side is 1: that of its voxels."""
+    return Frame.fit(mesh.vertices, "box", 1.0)
 
 
 def pictured(name: str, mesh: Mesh) -> Arrays:
     """24 views from random sides and the voxels, as `prepare data=shapenet` makes them.
 
     Returns:
-        ``rgba`` (24, 137, 137, 4) uint8 and ``voxels`` (32, 32, 32) bool, in the cube of `cube_of`.
+        ``rgba`` (24, 137, 137, 4) uint8, of the shape with a diagonal of 1, and ``voxels`` (32, 32, 32) bool, in the
+        cube of `cube_of`.
     """
-    cube = cube_of(mesh)
-    local = Mesh(cube.to_local(mesh.vertices), mesh.faces)
+    local = Mesh(cube_of(mesh).to_local(mesh.vertices), mesh.faces)
+    seen = Mesh(local.vertices / np.linalg.norm(np.ptp(local.vertices, axis=0)), mesh.faces)
     rng = np.random.default_rng([zlib.crc32(name.encode()), 24])
     drawn = rng.random((VIEWS, 3)) * (360, 5, 0.3) + (0, 25, 0.65)
-    renderer = Renderer(_painted(name, local))
+    renderer = Renderer(_painted(name, seen))
     views = [
         np.dstack(renderer.picture(intrinsics(), Viewpoint(azimuth, elevation, 0.0, ratio).pose(), (SIDE, SIDE)))
         for azimuth, elevation, ratio in drawn.tolist()

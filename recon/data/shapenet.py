@@ -99,7 +99,7 @@ class ShapeNet(ReconDataModule):
 
     @property
     def gives(self) -> tuple[type, ...]:
-        """Those of points and views that are there: points with normals if the first cloud has them; both if none is."""
+        """Of points (with normals if the first cloud has some) and views those that are there; both if none are."""
         points = any(root_of(self.path, PUBLISHED).glob("*/*.lst"))
         views = (self.path / IMAGES).is_dir() and (self.path / VOXELS).is_dir()
         if not points and not views:

@@ -16,9 +16,9 @@ from recon.data.base import ReconDataModule, Shared
 from recon.data.fields import Field
 from recon.data.images import Preparation
 from recon.data.loading import Draw, Split
-from recon.data.shape_cache import Arrays, ShapeCache
+from recon.data.shape_cache import ShapeCache
 from recon.data.shape_scans import Scanner
-from recon.data.shape_views import cube_of, pictured, posed, region_of, surrounded, unpacked
+from recon.data.shape_views import Arrays, cube_of, pictured, posed, region_of, surrounded, unpacked
 from recon.data.solids import FAMILIES, NAMED, exists, solid, solid_mesh
 from recon.errors import ConfigError, did_you_mean
 from recon.geometry.frames import Frame
@@ -36,7 +36,8 @@ from recon.observations import (
     Voxels,
 )
 
-FIRST: dict[Split, int] = {"train": 0, "val": 100_000, "test": 200_000}
+APART = 100_000
+FIRST: dict[Split, int] = {"train": 0, "val": APART, "test": 2 * APART}
 ASKED = 50_000  # points whose occupancy is told in validation and test
 
 
@@ -51,7 +52,7 @@ class Shapes(ReconDataModule):
         families: those to take shapes from, of `FAMILIES` and ``blobs``; null means all.
         train_scenes: how many to train on.
         val_scenes: how many others to watch the training with.
-        test_scenes: how many to test on: first the named shapes, then further ones of the families.
+        test_scenes: how many to test on: first the named shapes (unless `families` are given), then others.
         samples: points of a scan, outliers included.
         normals: give outward normals, too.
         noise: standard deviation of the points' displacement, in longest sides of the shape.
@@ -99,8 +100,14 @@ class Shapes(ReconDataModule):
         for family in families or ():
             if family not in known:
                 raise ConfigError(f"data.families: there is no family '{family}'.", did_you_mean(family, known))
-        self.families = families or known
+        self.families, self.named = families or known, [] if families else list(NAMED)
         self.counts: dict[Split, int] = {"train": train_scenes, "val": val_scenes, "test": test_scenes}
+        for split, number in self.counts.items():
+            if number > APART * len(self.families):
+                raise ConfigError(
+                    f"data.{split}_scenes={number}: these would overlap with other splits.",
+                    f"A split has {APART} shapes of each family; name more families, or fewer shapes.",
+                )
         self.scanner = Scanner(samples, noise, normal_noise, outliers, uneven, missing, self.seed)
         self.normals, self.resolution, self.queries = normals, resolution, queries
         self.most_views, self.preparation = most_views, Preparation(crop=crop)
@@ -115,8 +122,11 @@ class Shapes(ReconDataModule):
         return (*points, Views, PosedViews, PosedRGBD)
 
     def names(self, split: Split = "test") -> Sequence[str]:
-        """In test the named shapes first; then shapes of all families in turn, by numbers that no other split has."""
-        named = [name for name in NAMED if split == "test"][: self.counts[split]]
+        """Shapes of all families in turn, by numbers that no other split has; in test the named ones before them.
+
+        If families were asked for, the named shapes are left out.
+        """
+        named = self.named[: self.counts[split]] if split == "test" else []
         turns = (f"{family}_{FIRST[split] + turn:03d}" for turn in count() for family in self.families)
         return [*named, *islice(turns, self.counts[split] - len(named))]
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import inspect
+
 import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter
@@ -7,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from recon.data.fields import gradient, sphere
 from recon.data.loading import Draw, collate
+from recon.data.shape_cache import MADE_BY
 from recon.data.shapes import Shapes
 from recon.data.solids import FAMILIES, NAMED, march, sharp, solid, solid_mesh
 from recon.errors import ConfigError, DataError
@@ -98,6 +102,10 @@ def test_names_and_scenes():
     assert len({*data.names("train"), *data.names("val"), *data.names("test")}) == 22
     assert Shapes(test_scenes=2).names() == ["sphere", "ellipsoid"]
     assert Shapes(scene="blobs_012").selected("train") == ["blobs_012"]
+    assert Shapes(test_scenes=2, families=["gear"]).names() == ["gear_200000", "gear_200001"]
+    with pytest.raises(ConfigError, match=r"train_scenes=100001.*overlap"):
+        Shapes(train_scenes=100_001, families=["gear"])
+    assert len(Shapes(train_scenes=100_001, families=["gear", "nut"]).names("train")) == 100_001
     with pytest.raises(ConfigError, match=r"(?s)families.*'gaer'.*gear"):
         Shapes(families=["gaer"])
     with pytest.raises(ConfigError, match=r"(?s)scene=tours.*torus"):
@@ -177,6 +185,9 @@ def test_views_and_voxels_are_of_the_same_object():
     assert batch.target.grid.shape == (2, 32, 32, 32)
     scene = data.load("mug_001")
     assert scene.observation.images.shape == (3, 3, 127, 127)
+    # As in ShapeNetVox32, the longest side fills the grid.
+    cells = np.argwhere(scene.target.voxels.grid.numpy() > 0)
+    assert np.ptp(cells, axis=0).max() == 31
     # The voxels' centres lie where the mesh is, in the world.
     cells = np.argwhere(scene.target.voxels.grid.numpy() > 0)
     world = scene.target.voxels.frame.to_world((cells + 0.5) / 32 - 0.5)
@@ -203,6 +214,17 @@ def test_posed_views_see_the_shape(kind):
     local = views.normalized()
     reach = np.linalg.norm(local.frame.to_local(mesh.vertices), axis=1).max()
     assert reach == pytest.approx(1 / 1.1, abs=1e-6)
+
+
+def test_all_code_that_makes_what_is_kept_counts_for_its_key():
+    """Else a change of it would go on with what the code before it made."""
+    neutral = {"recon.data.images", "recon.errors", "recon.observations"}  # used, but make nothing of what is kept
+    neutral |= {f"recon.io.{name}" for name in ("meshes", "parsing", "splits", "types")}
+    made_by = {module.__name__ for module in MADE_BY}
+    for module in MADE_BY:
+        tree = ast.parse(inspect.getsource(module))
+        used = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert {name for name in used if name.startswith("recon.")} <= made_by | neutral, module.__name__
 
 
 def test_what_was_made_is_kept_and_made_again_if_damaged(tmp_path, monkeypatch):
