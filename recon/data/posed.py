@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recon.data.pictures import Picture, at_size, one_size, read_mask, read_picture, stacked
 from recon.errors import ConfigError, DataError
-from recon.geometry.cameras import backproject
+from recon.geometry.cameras import backproject, strided
 from recon.geometry.distortion import pinhole_for, undistort
 from recon.geometry.frames import Frame
 from recon.geometry.region import from_box, from_cameras, from_masks, from_points
@@ -157,10 +157,7 @@ def region_of(views: PosedViews, capture: Capture, choice: Choice) -> Frame | No
 def _found(views: PosedViews) -> tuple[Frame, str]:
     k, poses = views.intrinsics.numpy(), views.poses.numpy()
     if views.mask is not None and 0 < float((views.mask[:, 0] > 127).float().mean()) < 0.95:
-        step = max(1, max(views.images.shape[2:]) // 400)
-        masks = views.mask[:, 0, ::step, ::step].numpy() > 127
-        # Of every block of pixels the first one is kept: its centre lies half a block less half a pixel too far left.
-        return from_masks(masks, _thinned(k, step), poses), "masks"
+        return from_masks(views.mask[:, 0].numpy() > 127, k, poses), "masks"
     if views.depth is not None and bool((views.depth > 0).any()):
         return from_points(_sparse_depth(views.depth[:, 0].numpy(), k, poses)), "depth"
     if views.sparse is not None and len(views.sparse) >= 100:
@@ -169,17 +166,9 @@ def _found(views: PosedViews) -> tuple[Frame, str]:
     return from_cameras(k, poses, (height, width)), "cameras"
 
 
-def _thinned(intrinsics: np.ndarray, step: int) -> np.ndarray:
-    """K of images of which every `step`-th pixel was kept, from the first one on."""
-    k = intrinsics.copy()
-    k[..., :2, :] /= step
-    k[..., :2, 2] += 0.5 - 0.5 / step
-    return k
-
-
 def _sparse_depth(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> np.ndarray:
     """(N, 3) the points of a few pixels of (V, H, W) depth images."""
-    few, k = depth[:, ::STRIDE, ::STRIDE], _thinned(intrinsics, STRIDE)
+    few, k = depth[:, ::STRIDE, ::STRIDE], strided(intrinsics, STRIDE)
     return np.concatenate([backproject(d, kk, pose) for d, kk, pose in zip(few, k, poses, strict=True)])
 
 

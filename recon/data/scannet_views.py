@@ -20,7 +20,7 @@ from PIL import Image
 
 from recon.data.scannet_recording import Recording, open_recording
 from recon.errors import DataError
-from recon.geometry.cameras import directions_of, pixel_centres, resized
+from recon.geometry.cameras import directions_of, pixel_centres, resized, strided
 from recon.geometry.frames import Frame
 from recon.geometry.region import from_points
 from recon.geometry.rgbd import frame_cloud, fuse
@@ -215,11 +215,8 @@ def room_of(views: PosedRGBD) -> Frame:
     """
     assert views.depth is not None
     rows = np.linspace(0, len(views.images) - 1, min(ROOM_FRAMES, len(views.images))).round().astype(int)
-    # Every ROOM_STEP-th pixel is the centre of a pixel of a coarser image.
-    coarser = np.diag([1 / ROOM_STEP, 1 / ROOM_STEP, 1.0])
-    coarser[:2, 2] = 0.5 - 0.5 / ROOM_STEP
     clouds = (
-        frame_cloud(views.depth[row, 0, ::ROOM_STEP, ::ROOM_STEP].numpy(), coarser @ k.numpy(), pose.numpy())
+        frame_cloud(views.depth[row, 0, ::ROOM_STEP, ::ROOM_STEP].numpy(), strided(k.numpy(), ROOM_STEP), pose.numpy())
         for row, k, pose in zip(rows, views.intrinsics[rows], views.poses[rows], strict=True)
     )
     return from_points(fuse(clouds, ROOM_VOXEL).points)

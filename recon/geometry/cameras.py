@@ -149,6 +149,17 @@ def cropped(intrinsics: np.ndarray, left: float, top: float) -> np.ndarray:
     return k
 
 
+def strided(intrinsics: np.ndarray, step: int) -> np.ndarray:
+    """K of images of which every `step`-th pixel was kept each way, from the first one on.
+
+    Of every block the pixel at its upper left stands for all, so that this is not `resized`.
+    """
+    k = np.array(intrinsics, dtype=np.float64)
+    k[..., :2, :] /= step
+    k[..., :2, 2] += 0.5 - 0.5 / step
+    return k
+
+
 def recentred(intrinsics: np.ndarray, shift: float = 0.5) -> np.ndarray:
     """K with pixel centres at integers to K with centres at integer + 0.5; ``shift=-0.5`` goes back."""
     return cropped(intrinsics, -shift, -shift)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from recon.errors import DataError
-from recon.geometry.cameras import pixel_centres, project
+from recon.geometry.cameras import pixel_centres, project, strided
 from recon.geometry.frames import Frame
 
 MARGIN = 1.1  # of the sphere over what it has to hold, as in IDR's data
 VIEWS = 48  # that are looked at; more tell no more
+PIXELS = 400  # of a mask's longer side that are looked at, likewise
 CELLS = 48  # along the grid in which the hull is carved
 MISSES = 0.05  # share of the masks that may leave out what belongs to the object
 BY_HAND = "Give data.center=[x,y,z] and data.radius=r, in the units of the cameras."
@@ -81,6 +82,8 @@ def from_masks(masks: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> 
     Raises:
         DataError: if the masks are empty or full, or their cones have nothing in common.
     """
+    step = max(1, max(masks.shape[1:]) // PIXELS)
+    masks, intrinsics = masks[:, ::step, ::step], strided(intrinsics, step)
     share = masks.mean(axis=(1, 2))
     useful = np.flatnonzero((share > 0) & (share < 1))
     useful = useful[np.linspace(0, len(useful) - 1, min(VIEWS, len(useful))).astype(int)] if len(useful) else useful

@@ -26,6 +26,7 @@ from recon.geometry.cameras import (
     rays,
     recentred,
     resized,
+    strided,
     unproject,
 )
 from recon.geometry.conventions import (
@@ -150,6 +151,16 @@ def test_resized_and_cropped_images_show_the_same(rng):
     cut, _ = project(points, cropped(K, 10, 20), pose)
     np.testing.assert_allclose(cut, pixels - [10, 20], atol=1e-9)
     np.testing.assert_allclose(project(points, recentred(K), pose)[0], pixels + 0.5, atol=1e-9)
+
+
+def test_every_other_pixel_sees_what_it_saw():
+    pixels = pixel_centres(9, 12)
+    kept = pixel_centres(3, 4)
+    np.testing.assert_allclose(
+        rays(kept.reshape(-1, 2), strided(K, 3), np.eye(4))[1],
+        rays(pixels[::3, ::3].reshape(-1, 2), K, np.eye(4))[1],
+        atol=1e-12,
+    )
 
 
 def test_camera_looks_at_its_target():

@@ -7,7 +7,7 @@ import pytest
 
 from recon.errors import DataError
 from recon.geometry.cameras import look_at
-from recon.geometry.region import carved, from_box, from_cameras, from_masks, from_points, nearest_point
+from recon.geometry.region import PIXELS, carved, from_box, from_cameras, from_masks, from_points, nearest_point
 from tests.data.recordings import CENTRE, RADIUS, SIZE, K, poses, seen
 
 CAMERAS = poses()
@@ -19,6 +19,15 @@ def test_masks_give_the_hull_s_sphere():
     region = from_masks(MASKS, INTRINSICS, CAMERAS)
     assert np.linalg.norm(region.translation - CENTRE) < 0.03
     assert 1.1 * RADIUS < region.scale < 1.35 * RADIUS
+
+
+def test_large_masks_say_the_same_at_the_same_cost():
+    times = -(-4 * PIXELS // max(SIZE))
+    large = np.kron(MASKS[:12], np.ones((times, times), dtype=bool))
+    region = from_masks(large, np.diag([times, times, 1.0]) @ INTRINSICS[:12], CAMERAS[:12])
+    small = from_masks(MASKS[:12], INTRINSICS[:12], CAMERAS[:12])
+    np.testing.assert_allclose(region.translation, small.translation, atol=0.03)
+    assert region.scale == pytest.approx(small.scale, rel=0.05)
 
 
 def test_a_missing_and_a_full_mask_say_nothing_and_one_in_twenty_may_be_wrong():
