@@ -21,6 +21,8 @@ VERBS = {
     "reconstruct": "one input, one mesh, in the input's own coordinates",
     "evaluate": "score any mesh or cloud against another (pred=, truth=)",
     "compare": "several methods on the same scenes, one table",
+    "claim": "test a paper's claim, as experiment=claim_NAME says",
+    "convert": "the authors' weights to a checkpoint of ours (weights=, output=)",
     "prepare": "make or download training data",
     "view": "look at a run in the browser",
     "doctor": "versions, devices, data found, known traps",
@@ -201,13 +203,18 @@ def read_recorded(folder: Path) -> list[str]:
 def with_defaults(line: CommandLine) -> CommandLine:
     """What a verb implies: ``input=`` means one's own data, and `reconstruct` without a method means `spline`.
 
+    An experiment that is a claim has a verb of its own, which nobody need name.
+
     Data that can be made are made by the factory of their own name: `prepare data=NAME` means ``prepare=NAME`` too.
     """
     asked = {key_of(o) for o in line.overrides}
     data = line.value("data")
     if line.verb == "prepare" and "prepare" not in asked and data in choices("prepare"):
         line.overrides.insert(0, f"prepare={data}")
-    if line.value("experiment") is not None:
+    experiment = line.value("experiment")
+    if experiment is not None:
+        if line.verb == "train" and experiment.startswith("claim_"):
+            line.verb = "claim"
         return line
     if "input" in asked and "data" not in asked and line.verb in ("reconstruct", "train", "compare"):
         line.overrides.insert(0, "data=own")

@@ -46,6 +46,8 @@ class Settings:
     resolution: int = 256
     seed: int = 0
     preview: bool = False
+    gpu: bool = False
+    claim: Any = None
     report: bool = True
     label: str = ""
     method: Any = None

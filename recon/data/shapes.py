@@ -38,7 +38,6 @@ from recon.observations import (
 
 APART = 100_000
 FIRST: dict[Split, int] = {"train": 0, "val": APART, "test": 2 * APART}
-ASKED = 50_000  # points whose occupancy is told in validation and test
 
 
 class Shapes(ReconDataModule):
@@ -62,6 +61,9 @@ class Shapes(ReconDataModule):
         missing: share of the surface that the scan has not seen, on one side.
         resolution: cells along the cube in which shapes without an exact mesh are meshed.
         queries: points whose occupancy is told, of a training item.
+        val_queries: the same in validation and test.
+        min_points: with occupancies, fewest points seen: each batch has a number of its own up to `points`, all orders
+            of magnitude alike; null means always `points`.
         most_views: of a training item, for methods that take views without cameras; the number is drawn for a batch.
         crop: of those views, side in pixels (127, or 128 for networks that want that).
         views: cameras around a shape, for methods that take posed views.
@@ -88,6 +90,8 @@ class Shapes(ReconDataModule):
         missing: float = 0.0,
         resolution: int = 128,
         queries: int = 2048,
+        val_queries: int = 50_000,
+        min_points: int | None = None,
         most_views: int = 5,
         crop: int = 127,
         views: int = 32,
@@ -109,7 +113,9 @@ class Shapes(ReconDataModule):
                     f"A split has {APART} shapes of each family; name more families, or fewer shapes.",
                 )
         self.scanner = Scanner(samples, noise, normal_noise, outliers, uneven, missing, self.seed)
-        self.normals, self.resolution, self.queries = normals, resolution, queries
+        self.normals, self.resolution = normals, resolution
+        self.queries, self.val_queries = queries, val_queries
+        self.min_points = self.points if min_points is None else min(min_points, self.points)
         self.most_views, self.preparation = most_views, Preparation(crop=crop)
         self.views, self.image_size = views, image_size
         self.cache = ShapeCache(cache, f"{resolution}")
@@ -145,7 +151,9 @@ class Shapes(ReconDataModule):
         if self.observation is None or issubclass(self.observation, Points):
             cloud = self.scan(name)
             points = Points.from_cloud(cloud if self.normals else replace(cloud, normals=None), name)
-            told = self._occupancies(name, ASKED, np.random.default_rng([self.seed, zlib.crc32(name.encode()), 1]))
+            told = self._occupancies(
+                name, self.val_queries, np.random.default_rng([self.seed, zlib.crc32(name.encode()), 1])
+            )
             return points, Truth(mesh, told if self.target is Occupancies else None)
         if issubclass(self.observation, PosedViews):
             settings = f"{self.views}x{self.image_size}"
@@ -177,10 +185,13 @@ class Shapes(ReconDataModule):
     def _occupied(self, name: str, split: Split, draw: Draw, category: str) -> Scene:
         """Points seen and points asked about, both in the cube in which the shape's longest side is 1."""
         cloud, rng = self.scan(name), draw.rng()
-        rows = rng.integers(0, len(cloud.points), self.points)
+        wanted = self.points
+        if self.min_points < self.points:
+            wanted = round(float(np.exp(draw.batch_rng().uniform(np.log(self.min_points), np.log(self.points)))))
+        rows = rng.integers(0, len(cloud.points), wanted)
         frame = Frame.fit(self.mesh(name).vertices, "box", 1.0)
         local = torch.from_numpy(frame.to_local(cloud.points[rows]).astype(np.float32))
-        asked = self._occupancies(name, self.queries if split == "train" else ASKED, rng)
+        asked = self._occupancies(name, self.queries if split == "train" else self.val_queries, rng)
         queries = torch.from_numpy(frame.to_local(asked.points.numpy()).astype(np.float32))
         observed = Points(local, frame, name)
         wants_normals = self.observation is None or issubclass(self.observation, OrientedPoints)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from recon.errors import CheckpointError
 from recon.io.arrays import DEFLATE_RATIO
+from recon.io.files import atomic
 
 Format = Literal["igr_authors", "igr_nnabla", "lightning"]
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -34,9 +36,7 @@ def load_weights(path: str | Path) -> tuple[Format, dict[str, Tensor], dict[str,
     Raises:
         CheckpointError: naming the file, and where known the key and its shape.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f"There is no file of weights '{path}'.", "Check the path given as weights=.")
+    path = existing_weights(path)
     with path.open("rb") as file:
         magic = file.read(8)
     if magic == HDF5_MAGIC:
@@ -45,6 +45,18 @@ def load_weights(path: str | Path) -> tuple[Format, dict[str, Tensor], dict[str,
     if "pytorch-lightning_version" in content:
         return "lightning", _tensors(path, content, "state_dict"), dict(content.get("hyper_parameters", {}))
     return _authors(path, content)
+
+
+def existing_weights(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        CheckpointError: if it is not.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"There is no file of weights '{path}'.", "Check the path given as weights=.")
+    return path
 
 
 def load_state(module: torch.nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
@@ -67,13 +79,14 @@ def load_state(module: torch.nn.Module, state: dict[str, Tensor], path: str | Pa
 
 
 def read_torch(path: Path) -> dict[str, Any]:
-    """A dictionary saved by torch, read with ``weights_only=True``.
+    """A dictionary saved by torch, read with ``weights_only=True``; NumPy's numbers may be in it.
 
     Raises:
         CheckpointError: if it is damaged, holds more than plain data, or is no dictionary.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may fail in any way
         # Not torch's own words where it refuses a pickle: they tell people how to have it run.
         refused = isinstance(error, UnpicklingError)
@@ -85,6 +98,32 @@ def read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not a dictionary of weights.")
     return content
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], options: Mapping[str, Any]) -> None:
+    """Write weights and the arguments of the method they belong to, as a checkpoint that `load_weights` reads.
+
+    Args:
+        path: of the file.
+        state: tensors by name.
+        options: plain values by name.
+    """
+    content = {
+        "pytorch-lightning_version": metadata.version("pytorch-lightning"),
+        "state_dict": {key: value.detach().cpu().contiguous() for key, value in state.items()},
+        "hyper_parameters": dict(options),
+        "global_step": 0,
+        "epoch": 0,
+    }
+    with atomic(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a NumPy number in a pickle is made of, under the names of old and of new versions."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    types = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")]
+    return [*((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")), np.dtype, *types]
 
 
 def _authors(path: Path, content: dict[str, Any]) -> tuple[Format, dict[str, Tensor], dict[str, Any]]:

@@ -10,11 +10,11 @@ def occupancy_loss(logits: Tensor, inside: Tensor) -> Tensor:
     """Binary cross-entropy, summed over the queries of a shape and averaged over the shapes.
 
     Args:
-        logits: (B, Q), positive inside.
+        logits: (B, Q), positive inside; of any floating type, the sum is taken in float32.
         inside: (B, Q) bool, or a float in [0, 1].
 
     Returns:
         A scalar, in nats a shape.
     """
-    total = F.binary_cross_entropy_with_logits(logits, inside.to(logits.dtype), reduction="sum")
+    total = F.binary_cross_entropy_with_logits(logits.float(), inside.float(), reduction="sum")
     return total / len(logits)

@@ -35,6 +35,8 @@ class Method(pl.LightningModule):
     Attributes:
         observation: the scene a per-scene method is fitted to, normalised.
         steps: length of a fit where the trainer is not told one, or None for a thousand.
+        epochs: the same for a method that trains over many scenes, in passes over them; None leaves it to the trainer.
+        val_every: steps between two validations where the trainer is not told, or None for one a pass over the scenes.
         warnings: what the user should know about the last reconstruction.
         preview: called with (what it is, a surface) by methods that can show something before they are done.
     """
@@ -46,6 +48,8 @@ class Method(pl.LightningModule):
 
     observation: Observation | None = None
     steps: int | None = None
+    epochs: int | None = None
+    val_every: int | None = None
     warnings: tuple[str, ...] = ()
     preview: Preview | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,13 @@ Schedule = Callable[[int], float]
 def halving(step: int, initial: float, every: int, floor: float = 0.0, factor: float = 0.5) -> float:
     """``max(initial * factor^(step // every), floor)``; constant where `every` is 0."""
     return max(initial * factor ** (step // every), floor) if every else initial
+
+
+def cosine(step: int, initial: float, length: int, floor: float = 0.0) -> float:
+    """From `initial` to `floor` along half a cosine of `length` steps, then level; constant where `length` is 0."""
+    if not length:
+        return initial
+    return floor + (initial - floor) * (1 + math.cos(math.pi * min(step / length, 1))) / 2
 
 
 def scheduled(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -67,6 +68,7 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
     last = folder / "checkpoints" / LAST
     if last.is_file():
         _announce(folder.name, _restored(method, last), planned_steps(cfg, method) if method.per_scene else None)
+    threads = torch.get_num_threads()
     trainer = _trainer(cfg, method, folder)
     loaders = {"datamodule": data} if data is not None else _step_loaders(trainer, planned_steps(cfg, method))
     for logger in trainer.loggers:
@@ -77,6 +79,8 @@ def fit(cfg: DictConfig, method: Method, data: pl.LightningDataModule | None, fo
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
+    finally:
+        torch.set_num_threads(threads)
     if trainer.interrupted:
         raise KeyboardInterrupt
     trainer.save_checkpoint(last, weights_only=False)
@@ -148,10 +152,11 @@ def _step_loaders(trainer: pl.Trainer, total: int) -> dict[str, Any]:
 def _trainer(cfg: DictConfig, method: Method, folder: Path) -> pl.Trainer:
     options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore
     options.pop("_target_")
+    options |= _devices(options)
     if method.per_scene or options["max_steps"]:
         options["max_steps"], options["max_epochs"] = planned_steps(cfg, method), options["max_epochs"] or -1
     else:
-        options["max_steps"] = -1
+        options["max_steps"], options["max_epochs"] = -1, options["max_epochs"] or method.epochs
     options |= _validation(options, method)
     try:
         return pl.Trainer(
@@ -168,10 +173,26 @@ def _trainer(cfg: DictConfig, method: Method, folder: Path) -> pl.Trainer:
         raise ConfigError(f"trainer: {first}", "See `recon doctor` for the devices of this machine.") from error
 
 
+def _devices(options: dict[str, Any]) -> dict[str, Any]:
+    """Where there are fewer GPUs than processes asked for, all of these work on the CPU, a thread each."""
+    asked, there = options["devices"], torch.cuda.device_count()
+    if options["accelerator"] != "auto" or not isinstance(asked, int) or asked <= max(there, 1):
+        return {}
+    if is_first_process():
+        text = "trainer.devices=%d: there are %d GPUs, so that %d processes work on the CPU, with one thread each"
+        log.info(text, asked, there, asked)
+    torch.set_num_threads(1)
+    return {"accelerator": "cpu"}
+
+
 def _validation(options: dict[str, Any], method: Method) -> dict[str, Any]:
     """Per-scene fits are one long epoch, so that validations are counted in steps; a method may do without."""
     if not method.per_scene:
-        return {"val_check_interval": options["val_check_interval"]}
+        every = options["val_check_interval"] or method.val_every
+        if options["max_steps"] > 0 and isinstance(every, int):
+            every = min(every, options["max_steps"])  # a short training is validated once, at its end
+        by_steps = {"check_val_every_n_epoch": None} if isinstance(every, int) else {}
+        return {"val_check_interval": every, **by_steps}
     if not method.validates:
         return {"limit_val_batches": 0, "val_check_interval": None}
     every = options["val_check_interval"] or max(1, options["max_steps"] // 20)

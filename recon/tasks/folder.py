@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted, read_recorded, rooted, unquoted
+from recon.conf import conf_folder
 from recon.errors import ConfigError, ReconError
 from recon.io.files import write_text
 
@@ -93,9 +94,12 @@ class RunFolder:
         return [*kept, f"hydra.run.dir={quoted(str(self.path))}"]
 
     def asked(self, group: str) -> set[str]:
-        """Names of a group's options that were given on the command line."""
+        """Names of a group's options that were given on the command line, or by the experiment named there."""
         keys = [key_of(o) for o in self.overrides]
-        return {k.split(".")[1] for k in keys if k.startswith(f"{group}.")}
+        named = [o.split("=", 1)[1] for o in self.overrides if key_of(o) == "experiment" and "=" in o]
+        files = [conf_folder() / "experiment" / f"{name}.yaml" for name in named]
+        given = [OmegaConf.select(OmegaConf.load(f), group) or {} for f in files if f.is_file()]
+        return {k.split(".")[1] for k in keys if k.startswith(f"{group}.")}.union(*(map(str, g) for g in given))
 
     def command(self) -> str:
         """The command line that repeats this job, fit for a shell: paths as the user wrote them."""

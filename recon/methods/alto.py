@@ -1,0 +1,82 @@
+"""Wang et al. 2023, "ALTO: Alternating Latent Topologies for Implicit 3D Reconstruction" (arXiv 2212.04096)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recon.methods.base import Compat
+from recon.methods.occupancy import OccupancyMethod, Settings
+from recon.methods.placing import Place, Up
+from recon.nets.occupancy_net import OccupancyNet
+
+
+class ALTO(OccupancyMethod):
+    """Features that go from points to a grid and back at every level of a U-Net; attention reads the grid.
+
+    Args:
+        latent: three planes, or a volume.
+        resolution: cells along a side of the grid.
+        width: channels of points and of the finest grid.
+        hidden: channels of the decoder (of a head of it); null means `width`.
+        levels: of the U-Net; two of them halve the grid in the paper's four.
+        heads: of the attention; null means 4 in a volume and 1 on planes.
+        padding: the grid covers a cube that is longer by this share than the unit cube.
+        neighbor_layout: where the attention looks for the cells about a query: ``aligned``, there; ``legacy``, at the
+            place mirrored about the diagonal, as the authors' program, whose weights need it. Null follows `compat`.
+        lr: learning rate of Adam at the start.
+        lr_epochs: passes over the data in which it falls to `lr_floor` along half a cosine, and the length of a
+            training that the trainer is told nothing of; 0 keeps the rate.
+        lr_floor: where it ends.
+        val_every: steps between two validations.
+        val_threshold: probability from which validation counts a point as inside.
+        threshold: probability on the surface of a mesh.
+        normalize: how `reconstruct` brings a cloud into the unit cube: ``box``; ``auto``, the same for those that do
+            not fill it already; ``floor``, as ``auto`` with the lowest point at its bottom, as in rooms; ``none``.
+        up: the axis of the cloud that points up; the networks know y.
+        points: drawn of a larger cloud by `reconstruct`; null takes all.
+        compile: let torch.compile fuse the network in training.
+        compat: ``released`` has all of the published program's ways, and refuses networks that it cannot build.
+        seed: of the draw of `points`.
+    """
+
+    alternating = True
+
+    def __init__(
+        self,
+        latent: Literal["triplane", "volume"] = "triplane",
+        resolution: int = 64,
+        width: int = 32,
+        hidden: int | None = None,
+        levels: int = 4,
+        heads: int | None = None,
+        padding: float = 0.1,
+        neighbor_layout: Literal["aligned", "legacy"] | None = None,
+        lr: float = 1e-4,
+        lr_epochs: int = 2500,
+        lr_floor: float = 1e-8,
+        val_every: int = 10_000,
+        val_threshold: float = 0.2,
+        threshold: float = 0.5,
+        normalize: Place = "auto",
+        up: Up = "y",
+        points: int | None = None,
+        compile: bool = False,  # noqa: A002 - torch's own word
+        compat: Compat = None,
+        seed: int = 0,
+    ) -> None:
+        net = OccupancyNet(
+            latent,
+            resolution,
+            width,
+            hidden,
+            levels,
+            padding,
+            decoder="attention",
+            alternating=True,
+            heads=heads,
+            neighbor_layout=neighbor_layout or ("legacy" if compat == "released" else "aligned"),
+            legacy=compat == "released",
+        )
+        schedule = (lr, lr_epochs, lr_floor, val_every, val_threshold)
+        super().__init__(net, Settings(*schedule, threshold, normalize, up, points, compile, seed))
+        self.save_hyperparameters(logger=False)
