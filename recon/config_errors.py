@@ -62,7 +62,8 @@ def _unknown_choice(error: MissingConfigException) -> ConfigError:
     if plugin:
         return ConfigError(f"{name} is an optional part that is not installed.", f"pip install 'recon[{plugin}]'")
     group = group.split("/")[0]
-    return ConfigError(f"{group}={name}: there is no such {group}.", did_you_mean(name, error.options or ()))
+    known = [option for option in error.options or () if not option.startswith("_")]  # those are for files to inherit
+    return ConfigError(f"{group}={name}: there is no such {group}.", did_you_mean(name, known))
 
 
 def _unknown_key(key: str, line: CommandLine, conf: str) -> ConfigError:

@@ -21,8 +21,14 @@ Examples
 
 
 def help_text(words: list[str], conf: Path) -> str:
-    """The page for ``--help``, or the commented yaml of each ``group=name`` that is asked about."""
+    """The page for ``--help``, or the commented yaml of each ``group=name`` that is asked about.
+
+    Of ``prepare data=NAME`` it is that of what makes the data, where something does.
+    """
     asked = [w.split("=", 1) for w in words if "=" in w]
+    if "prepare" in words:
+        made = [group == "data" and (conf / "prepare" / f"{name}.yaml").is_file() for group, name in asked]
+        asked = [["prepare", pair[1]] if yes else pair for pair, yes in zip(asked, made, strict=True)]
     files = [conf / group / f"{name}.yaml" for group, name in asked if (conf / group / f"{name}.yaml").is_file()]
     if files:
         return "\n\n".join(_options(f) for f in files)
@@ -53,5 +59,7 @@ def _options(file: Path) -> str:
     text = file.read_text(encoding="utf-8").rstrip()
     shared = file.with_name("_shared.yaml")
     if "_shared" in text and shared.is_file():
-        text += "\n" + shared.read_text(encoding="utf-8").rstrip()
+        own = {line.partition(":")[0] for line in text.splitlines()}
+        rest = shared.read_text(encoding="utf-8").rstrip().splitlines()
+        text = "\n".join([text, *(line for line in rest if line.partition(":")[0] not in own)])
     return f"{name}\n{'-' * len(name)}\n{text}"

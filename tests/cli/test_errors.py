@@ -29,6 +29,7 @@ CASES = {
     "unknown setting": (["reconstruct", "input=scan.xyz", "resolutoin=64"], ["resolutoin", "resolution"]),
     "unknown method": (["reconstruct", "method=igrr", "input=scan.xyz"], ["method=igrr", "igr"]),
     "unknown dataset": (["train", "method=igr", "data=shape"], ["data=shape", "shapes"]),
+    "data called like a method": (["prepare", "data=igr"], ["data=igr", "Known: dtu"]),
     "wrong type of a setting": (
         ["reconstruct", "input=scan.xyz", "resolution=abc"],
         ["resolution=abc", "whole number"],

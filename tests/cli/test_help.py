@@ -7,7 +7,7 @@ import pytest
 
 from recon.arguments import VERBS
 from recon.cli import main
-from recon.conf import conf_folder
+from recon.conf import choices
 
 
 def test_help_lists_verbs_methods_and_settings(capsys):
@@ -15,8 +15,8 @@ def test_help_lists_verbs_methods_and_settings(capsys):
     text = capsys.readouterr().out
     for verb in VERBS:
         assert f"\n  {verb} " in text
-    for file in [*(conf_folder() / "method").glob("*.yaml"), *(conf_folder() / "data").glob("*.yaml")]:
-        assert f" {file.stem}" in text
+    for name in [*choices("method"), *choices("data"), *choices("prepare")]:
+        assert f" {name}" in text
     assert "resolution: 256" in text
 
 
@@ -41,5 +41,11 @@ def test_help_on_a_dataset_shows_the_options_that_all_share(capsys):
     page = capsys.readouterr().out
     assert "queries:" in page
     assert "on_error:" in page
+    assert page.count("batch_size:") == 1, "what the file sets itself stands once"
+    assert main(["prepare", "data=shapenet", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "thickness:" in page
+    assert "workers:" in page
+    assert "part_ratio:" not in page
     assert main(["--help"]) == 0
     assert "_shared" not in capsys.readouterr().out

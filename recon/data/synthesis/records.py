@@ -76,15 +76,7 @@ def claimed(path: Path, options: Mapping[str, Any]) -> Iterator[Book]:
     Raises:
         ConfigError: if the folder holds other data, the same with other options, or another run is at work in it.
     """
-    file = path / OPTIONS_FILE
-    if path.is_dir() and not file.is_file() and any(path.iterdir()):
-        raise ConfigError(
-            f"'{path}' holds files that `prepare` did not make.", "Name another folder: data.path=FOLDER."
-        )
-    if file.is_file():
-        _same(path, json.loads(file.read_text(encoding="utf-8")), options)
-    else:
-        write_text(file, json.dumps(options, indent=1) + "\n")
+    _ours(path)
     (path / HIDDEN).mkdir(parents=True, exist_ok=True)
     with (path / HIDDEN / "lock").open("w") as lock:
         if fcntl is not None:
@@ -92,6 +84,7 @@ def claimed(path: Path, options: Mapping[str, Any]) -> Iterator[Book]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ConfigError(f"'{path}': another `prepare` is at work here.", "Let it finish first.") from error
+        _settle(path, options)
         shutil.rmtree(scratch(path), ignore_errors=True)
         try:
             yield Book(path)
@@ -102,6 +95,24 @@ def claimed(path: Path, options: Mapping[str, Any]) -> Iterator[Book]:
 def scratch(path: Path) -> Path:
     """Where items are made before they take their places: on the same disk, so that they move at once."""
     return path / HIDDEN / "scratch"
+
+
+def _ours(path: Path) -> None:
+    """Raise a ConfigError if this is no folder that `prepare` made, or may make."""
+    mend = "Name another folder: data.path=FOLDER."
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"'{path}' is a file.", mend)
+    if path.is_dir() and not (path / OPTIONS_FILE).is_file() and any(p.name != HIDDEN for p in path.iterdir()):
+        raise ConfigError(f"'{path}' holds files that `prepare` did not make.", mend)
+
+
+def _settle(path: Path, options: Mapping[str, Any]) -> None:
+    """Note the options, or raise a ConfigError if something was made with others."""
+    file = path / OPTIONS_FILE
+    if file.is_file() and any(Book(path).folder.rglob("*.json")):
+        _same(path, json.loads(file.read_text(encoding="utf-8")), options)
+    else:
+        write_text(file, json.dumps(options, indent=1) + "\n")
 
 
 def _same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -101,6 +101,22 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path, monkeypatch):
     assert changed == ["b"]
 
 
+def test_other_options_are_refused_once_something_is_made(tmp_path):
+    with pytest.raises(DataError, match="None of 2"):
+        Numbers(word="AB", path=tmp_path / "a", workers=0).run()
+    Numbers(word="ab", path=tmp_path / "a", workers=0).run()
+    assert json.loads((tmp_path / "a/prepare.json").read_text())["word"] == "ab"
+    with pytest.raises(ConfigError, match="word=ab, not word=abc"):
+        Numbers(path=tmp_path / "a", workers=0).run()
+
+
+def test_a_file_is_no_folder_for_data(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(ConfigError, match=r"(?s)a' is a file.*data\.path=FOLDER"):
+        Numbers(path=tmp_path / "a", workers=0).run()
+    assert (tmp_path / "a").read_text() == "mine"
+
+
 def test_a_changed_source_is_made_afresh_and_a_lost_folder_too(tmp_path, monkeypatch):
     source = tmp_path / "mesh.ply"
     source.write_text("one")
