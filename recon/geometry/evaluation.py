@@ -41,7 +41,7 @@ class Evaluator:
         seeds: (M, 3) input points, from which regions grow, or None.
         count: evaluations so far.
         broken: values so far that were not finite; they count as outside.
-        capped: inside nodes on the border of the grid that were made outside, which closes the surface there.
+        capped: inside nodes on the border of the grid that were made outside, as where regions grow.
     """
 
     field: Callable[[Tensor], Tensor]

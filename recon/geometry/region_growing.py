@@ -2,8 +2,8 @@
 
 The grid spans the points and one cell beyond. From the nodes at the points on, all nodes in blocks of 4^3 about the
 frontier are evaluated, and nodes on the other side of the surface are the next frontier. So it costs what the surface
-costs, but finds only surface that some point lies near, and cuts flat what leaves the box. Meant for comparison with
-the published numbers. Unlike the program this evaluates each node once and holds no volume.
+costs, but finds only surface that hangs together with what some point lies near, and cuts what leaves the box. Meant
+for comparison with the published numbers. Unlike the program this evaluates each node once and holds no volume.
 """
 
 from __future__ import annotations

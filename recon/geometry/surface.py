@@ -142,7 +142,7 @@ class Surface:
         extractor = self._extractor(options)
         evaluator = self._evaluator(options, extractor, progress)
         vertices, faces = _triangles(evaluator, options, extractor)
-        cut = bool(((vertices == 0) | (vertices == evaluator.grid.cells)).any())
+        cut = bool(((vertices == 0) | (vertices == evaluator.grid.cells)).any()) or evaluator.capped > 0
         count, labels = components(faces, len(vertices))
         vertices, faces = self._cleaned(evaluator.grid.positions(vertices), faces, labels, options)
         warnings = _warnings(count, cut, faces, evaluator)
@@ -258,10 +258,12 @@ def _warnings(count: int, cut: bool, faces: np.ndarray, evaluator: Evaluator) ->
         found.append("The box holds no surface: the field has the same sign everywhere. The mesh is empty.")
     elif not len(faces):
         found.append("Nothing is left of the surface after trimming and dropping components. The mesh is empty.")
-    if cut:
+    if cut and evaluator.capped:
+        found.append(
+            "Regions grow in the box of the points, which cuts the surface. mesh.extraction=mise looks farther."
+        )
+    elif cut:
         found.append("The box cuts the surface, which leaves an open rim. A larger box would close it.")
-    if evaluator.capped:
-        found.append("The surface leaves the box of the points, where growing regions cuts it flat.")
     if evaluator.broken:
         found.append(f"The field was not finite at {evaluator.broken} points; they count as outside.")
     return tuple(found)

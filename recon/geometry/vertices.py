@@ -51,10 +51,8 @@ def polisher(evaluator: Evaluator, rounds: int, tolerance: float = 0.0) -> Polis
             result[rest] = better
             moving = np.flatnonzero(np.abs(better - guess) >= tolerance)
             guess = better
-            if len(moving) < len(rest):
-                rest, guess, stayed, low, high, at_low, at_high = (
-                    a[moving] for a in (rest, guess, stayed, low, high, at_low, at_high)
-                )
+            rest, guess, stayed = rest[moving], guess[moving], stayed[moving]
+            low, high, at_low, at_high = low[moving], high[moving], at_low[moving], at_high[moving]
         return result
 
     return polish

@@ -8,8 +8,8 @@ Occupancy Networks do instead, decoding crops side by side, leaves steps between
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -31,14 +31,43 @@ Encode = Callable[[Tensor], Field]
 FIRST_CELLS = 32
 """Cells along a window when the search for the surface begins, as published for one object."""
 
+MEMORY = 4e9
+USUAL_SIZE = 1 << 24
+"""Bytes that a field is taken to have which does not tell: a network's features about one object."""
+
 VOTERS = 16
 """Neighbours that are asked whether a cavity without points is inside."""
+
+
+class Recent:
+    """Encoded windows, of which those asked last are held.
+
+    Args:
+        encode: number of a window to its field. A field may tell its size in bytes as `nbytes`.
+        memory: bytes that may be held; one window always is.
+    """
+
+    def __init__(self, encode: Callable[[int], Field], memory: float) -> None:
+        self.encode, self.memory = encode, memory
+        self.encodings = 0
+        self._held: OrderedDict[int, Field] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, window: int) -> Field:
+        if window not in self._held:
+            self._held[window] = self.encode(window)
+            self._bytes += _size(self._held[window])
+            self.encodings += 1
+        self._held.move_to_end(window)
+        while self._bytes > self.memory and len(self._held) > 1:
+            self._bytes -= _size(self._held.popitem(last=False)[1])
+        return self._held[window]
 
 
 class WindowedField:
     """A field over a scene, blended from the fields of overlapping windows; lengths are in windows.
 
-    Windows are encoded when they are first asked and forgotten when `keep` others were asked since. Those with fewer
+    Windows are encoded when they are first asked, and forgotten when memory is needed for others. Those with fewer
     than `least` points are empty and constant: outside, unless they form a cavity that is closed off by other windows
     and these say that it is inside.
 
@@ -50,8 +79,11 @@ class WindowedField:
         outside: the value of empty space; that of solid cavities is as far on the other side of the level.
         context: how far beyond its window a field still sees points.
         least: points a window needs in order to be encoded.
-        keep: encoded windows held at a time.
+        memory: bytes of encoded windows that may be held at a time.
         device: where `encode` and its fields want their points.
+
+    Raises:
+        DataError: if no window holds enough points.
     """
 
     chunk = 1 << 20
@@ -66,14 +98,13 @@ class WindowedField:
         outside: float,
         context: float = 0.05,
         least: int = 32,
-        keep: int = 256,
+        memory: float = MEMORY,
         device: str = "cpu",
     ) -> None:
         self.lattice, self.level, self.outside, self.device = lattice, level, outside, device
         self.encode = encode
-        self.encodings = 0
+        self.fields = Recent(self._encoded, memory)
         self._cloud = WindowCloud(lattice, points, context)
-        self._field = lru_cache(maxsize=keep)(self._encoded)
         self.empty = lattice.occupied(points) < least
         if self.empty.all():
             raise DataError(
@@ -101,11 +132,10 @@ class WindowedField:
         place = places_of(np.array([window]), np.array(self.lattice.shape))[0]
         local = points - points.new_tensor(self.lattice.centres(place))
         size = CHUNK.get(points.device.type, GPU_CHUNK)
-        return torch.cat([self._field(window)(part).reshape(-1).float() for part in local.split(size)])
+        return torch.cat([self.fields[window](part).reshape(-1).float() for part in local.split(size)])
 
     def _encoded(self, window: int) -> Field:
         place = places_of(np.array([window]), np.array(self.lattice.shape))[0]
-        self.encodings += 1
         return self.encode(torch.from_numpy(self._cloud.within(place)).to(self.device))
 
     def _emptiness(self) -> np.ndarray:
@@ -143,6 +173,10 @@ class WindowedField:
         return (np.concatenate(found) + self.lattice.centres(place)).astype(np.float32)
 
 
+def _size(field: Field) -> int:
+    return int(getattr(field, "nbytes", USUAL_SIZE))
+
+
 def _runs(numbers: Tensor, order: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Each distinct number of a sorted (P,) tensor with the part of `order` beside it."""
     distinct, counts = torch.unique_consecutive(numbers, return_counts=True)
@@ -162,7 +196,7 @@ def windowed_surface(
     inside: Literal["below", "above"] = "above",
     context: float = 0.05,
     least: int = 32,
-    keep: int = 256,
+    memory: float = MEMORY,
     device: str = "cpu",
 ) -> Surface:
     """The surface of a scene of any size through a network that knows unit cubes.
@@ -180,7 +214,7 @@ def windowed_surface(
         inside: whether values below or above the level are inside.
         context: share of a window's side by which a field sees beyond its window.
         least: points a window needs in order to be encoded; space with fewer is empty.
-        keep: encoded windows held at a time: memory is that of so many fields.
+        memory: bytes of encoded windows that may be held at a time, as far as fields tell their size (`nbytes`).
         device: where `encode` and its fields want their points.
 
     Raises:
@@ -197,7 +231,7 @@ def windowed_surface(
     np.divide(cloud - inner.translation, inner.scale, out=local, casting="same_kind")
     outside = level - certain if inside == "above" else level + certain
     lattice = WindowLattice.over(-half, half, overlap)
-    field = WindowedField(encode, local, lattice, level, outside, context, least, keep, device)
+    field = WindowedField(encode, local, lattice, level, outside, context, least, memory, device)
     x, y, z = half.tolist()
     return Surface(
         field,
