@@ -19,6 +19,7 @@ from recon.metrics import functional as F
 from recon.metrics import legacy
 from recon.metrics.topology import topology
 from recon.metrics.volume import volumetric_iou
+from recon.metrics.walls import remove_walls
 
 Geometry = Mesh | Cloud
 Row = dict[str, float]
@@ -119,6 +120,17 @@ def onet(prediction: Geometry, truth: Geometry, seed: int = 0) -> Row:
     }
 
 
+def onet_rooms(prediction: Geometry, truth: Geometry, seed: int = 0) -> Row:
+    """`onet` for synthetic rooms, the outer sides of walls and floor left out (see `remove_walls`): no scan sees them.
+
+    Coordinates are those of the rooms' files, y up.
+    """
+    if isinstance(prediction, Mesh) and not prediction.is_empty:
+        seen = remove_walls(prediction, _corners(truth), ONET_SAMPLES, seed=seed)
+        prediction = Cloud(seen.points, seen.normals) if len(seen.points) else Mesh.empty()
+    return onet(prediction, truth, seed)
+
+
 _ONET_EMPTY = {
     "completeness": np.sqrt(3).item(),
     "accuracy": np.sqrt(3).item(),
@@ -184,6 +196,7 @@ def _shape(prediction: Geometry) -> Row:
 PROTOCOLS: dict[str, Protocol] = {
     "recon": recon,
     "onet": onet,
+    "onet_rooms": onet_rooms,
     "alto": onet,
     "nnabla": legacy.nnabla,
     "nnabla_legacy": legacy.nnabla_legacy,

@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 from recon.errors import ConfigError, DataError
+from recon.geometry.sampling import sample_surface
 from recon.io.types import Cloud, Mesh
 from recon.metrics import legacy, protocols
 from recon.metrics.legacy import nnabla_held_out, nnabla_normalized, to_index_frame
@@ -26,6 +27,20 @@ def sphere(radius=1.0, level=3):
 CLOUD = Cloud(sphere().vertices, sphere().vertices)
 TRIANGLE = Mesh(np.eye(3), np.array([[0, 1, 2]]))
 FLAT = Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+
+
+def test_rooms_are_scored_without_the_outer_sides_of_walls():
+    def sheet(x):
+        corners = np.array([[x, -0.5, -0.5], [x, 0.5, -0.5], [x, 0.5, 0.5], [x, -0.5, 0.5]])
+        return Mesh(corners, np.array([[0, 1, 2], [0, 2, 3]]))
+
+    inner, outer = sheet(0.4), sheet(0.41)
+    wall = Mesh(np.vstack([inner.vertices, outer.vertices]), np.vstack([inner.faces, outer.faces + 4]))
+    drawn = sample_surface(inner, 20_000, 0)
+    truth = Cloud(drawn.points, drawn.normals)
+    assert evaluate(wall, truth, "onet")["accuracy"] > 0.005
+    assert evaluate(wall, truth, "onet_rooms")["accuracy"] < 0.004  # the spacing of the truth's points, and no more
+    assert evaluate(outer, truth, "onet_rooms") == evaluate(None, truth, "onet")
 
 
 def test_recon_between_two_spheres():
