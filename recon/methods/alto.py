@@ -33,8 +33,11 @@ class ALTO(OccupancyMethod):
         normalize: how `reconstruct` brings a cloud into the unit cube: ``box``; ``auto``, the same for those that do
             not fill it already; ``floor``, as ``auto`` with the lowest point at its bottom, as in rooms; ``none``.
         up: the axis of the cloud that points up; the networks know y.
-        points: drawn of a larger cloud by `reconstruct`; null takes all.
-        compile: let torch.compile fuse the network in training.
+        points: drawn of a larger cloud by `reconstruct` (with windows: of each); null takes all.
+        window: side of the overlapping windows through which `reconstruct` sees scenes larger than the network knows,
+            in the cloud's own unit; 0: the whole cloud in one cube.
+        overlap: share of its side that a window has in common with the next, up to 0.5.
+        compile: let torch.compile fuse small layers in training.
         compat: ``released`` has all of the published program's ways, and refuses networks that it cannot build.
         seed: of the draw of `points`.
     """
@@ -60,6 +63,8 @@ class ALTO(OccupancyMethod):
         normalize: Place = "auto",
         up: Up = "y",
         points: int | None = None,
+        window: float = 0.0,
+        overlap: float = 0.25,
         compile: bool = False,  # noqa: A002 - torch's own word
         compat: Compat = None,
         seed: int = 0,
@@ -78,5 +83,5 @@ class ALTO(OccupancyMethod):
             legacy=compat == "released",
         )
         schedule = (lr, lr_epochs, lr_floor, val_every, val_threshold)
-        super().__init__(net, Settings(*schedule, threshold, normalize, up, points, compile, seed))
+        super().__init__(net, Settings(*schedule, threshold, normalize, up, points, compile, seed, window, overlap))
         self.save_hyperparameters(logger=False)

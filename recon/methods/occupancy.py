@@ -15,14 +15,16 @@ from torch import Tensor
 
 from recon.errors import CheckpointError, ConfigError
 from recon.geometry.surface import Surface
+from recon.geometry.windows import windowed_surface
 from recon.io.checkpoints import existing_weights, load_state, read_torch
 from recon.losses.occupancy import occupancy_loss
 from recon.methods.base import Method
-from recon.methods.placing import Place, Up, placed
+from recon.methods.placing import Place, Up, placed, upright
 from recon.methods.schedules import cosine, scheduled
 from recon.metrics.modules import OccupancyIoU
 from recon.nets.alto_weights import read_authors
 from recon.nets.occupancy_net import Latent, OccupancyNet
+from recon.nets.pointnet import ResidualBlock
 from recon.observations import Observation, Occupancies, Points
 
 log = logging.getLogger("recon")
@@ -42,8 +44,10 @@ class Settings:
         normalize: how a cloud is brought into the network's cube.
         up: axis of the cloud that points up.
         points: drawn of a larger cloud, or None for all.
-        compile: let torch.compile fuse the network in training.
+        compile: let torch.compile fuse small layers in training.
         seed: of the draw of `points`.
+        window: side of the windows a scene is seen through, in the cloud's unit; 0: none.
+        overlap: share of its side that a window has in common with the next.
     """
 
     lr: float = 1e-4
@@ -57,11 +61,18 @@ class Settings:
     points: int | None = None
     compile: bool = False
     seed: int = 0
+    window: float = 0.0
+    overlap: float = 0.25
 
     def __post_init__(self) -> None:
         for name in ("threshold", "val_threshold"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"method.{name}={getattr(self, name)}: it is a probability.", "Give one in (0, 1).")
+        if self.window < 0 or not 0 < self.overlap <= 0.5:
+            raise ConfigError(
+                f"method.window={self.window} method.overlap={self.overlap}: scenes cannot be seen through these.",
+                "Give a window of 0 (none) or more and an overlap in (0, 0.5].",
+            )
         if self.val_every < 1 or (self.points is not None and self.points < 1):
             raise ConfigError("method.val_every and method.points must be positive.", "")
 
@@ -93,8 +104,12 @@ class OccupancyMethod(Method):
         return (Points,)
 
     def setup(self, stage: str) -> None:
+        """Compile, if asked to, stacks of small layers; gathering and scattering rows is no work for a compiler."""
         if stage == "fit" and self.settings.compile:
-            self.net.compile()
+            self.net.decoder.head.compile(dynamic=True)
+            for part in self.net.points.modules():
+                if isinstance(part, ResidualBlock):
+                    part.compile(dynamic=True)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         asked = batch.target
@@ -125,13 +140,11 @@ class OccupancyMethod(Method):
     def reconstruct(self, observation: Observation) -> Surface:
         assert isinstance(observation, Points)
         s = self.settings
+        if s.window:
+            return self._through_windows(upright(observation, s.up))
         scene = placed(observation, s.normalize, s.up)
-        rows = thinned(len(scene.points), s.points, s.seed)
-        seen = scene.points[rows].float().to(self.device)
-        with torch.no_grad():
-            latent = self.net.encode(seen[None]).prepared(self.net)
+        field = self._encoded(scene.points)
         corner = 0.5 * (1 + self.net.padding)
-        field = Field(self.net, latent)
         return Surface(
             field,
             (-corner,) * 3,
@@ -142,6 +155,29 @@ class OccupancyMethod(Method):
             frame=scene.frame,
             gradient=field.gradient,
             support=scene.points.float(),
+            device=str(self.device),
+        )
+
+    def _encoded(self, points: Tensor) -> Field:
+        """The field of one cloud in the network's cube, (N, 3)."""
+        rows = thinned(len(points), self.settings.points, self.settings.seed)
+        with torch.no_grad():
+            latent = self.net.encode(points[rows.to(points.device)].float().to(self.device)[None])
+            # A volume's answers are twelve times its features, and there may be many windows.
+            prepare = latent.kind == "triplane" or not self.settings.window
+            return Field(self.net, latent.prepared(self.net) if prepare else latent)
+
+    def _through_windows(self, scene: Points) -> Surface:
+        """The surface of a scene of any size, each window of which is a cube as the network knows it."""
+        s = self.settings
+        return windowed_surface(
+            self._encoded,
+            scene.points,
+            scene.frame,
+            s.window,
+            s.overlap,
+            level=logit(s.threshold),
+            context=self.net.padding / 2,
             device=str(self.device),
         )
 
@@ -215,6 +251,13 @@ class Field:
     def __call__(self, points: Tensor) -> Tensor:
         """(N,) at (N, 3) points."""
         return self.net.decode(self.latent, points[None])[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held for the cloud."""
+        answers = self.latent.answers
+        held = [self.latent.features, *([] if answers is None else [answers.read, answers.told])]
+        return sum(tensor.nbytes for tensor in held)
 
     def gradient(self, points: Tensor) -> Tensor:
         """(N, 3) slopes at (N, 3) points."""

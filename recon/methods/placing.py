@@ -40,11 +40,16 @@ def placed(cloud: Points, how: Place = "auto", up: Up = "y") -> Points:
     """
     if how == "none" or (how != "box" and up == "y" and is_placed(cloud)):
         return replace(cloud, points=cloud.points.float())
-    upright = _seen_from(cloud, Frame(rotation=TURNS[up].T))
-    boxed = Points(upright.points, upright.frame, upright.name).normalized("box", 1.0)
+    turned = upright(cloud, up)
+    boxed = Points(turned.points, turned.frame, turned.name).normalized("box", 1.0)
     if how != "floor":
         return boxed
     return _seen_from(boxed, Frame(translation=np.array([0.0, float(boxed.points[:, 1].min()) + 0.5, 0.0])))
+
+
+def upright(cloud: Points, up: Up) -> Points:
+    """A cloud turned so that its axis `up` is y."""
+    return _seen_from(cloud, Frame(rotation=TURNS[up].T))
 
 
 def is_placed(cloud: Points) -> bool:
