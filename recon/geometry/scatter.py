@@ -139,7 +139,7 @@ class _BinMax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, cells: Tensor, count: int) -> Tensor:
         index = cells[:, None].expand_as(x)
-        top = x.new_zeros(count, x.shape[1]).scatter_reduce_(0, index, x, "amax", include_self=False)
+        top = x.new_full((count, x.shape[1]), -torch.inf).scatter_reduce_(0, index, x, "amax")
         answer = top[cells]
         ctx.save_for_backward(answer == x, cells)
         ctx.count = count
@@ -149,7 +149,7 @@ class _BinMax(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         attained, cells = ctx.saved_tensors
         index = cells[:, None].expand_as(grad)
-        summed = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, grad.contiguous())
         mask = attained.to(grad.dtype)
-        ties = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, mask)
-        return mask * (summed / ties.clamp(min=1))[cells], None, None
+        summed = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, grad.contiguous())[cells]
+        ties = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, mask)[cells]
+        return summed.mul_(mask).div_(ties), None, None

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon.nets.grids import Places, table
+from recon.nets.convolutions import add, conv_relu, join, pointwise, risen
+from recon.nets.grids import Cells, Places, table
 
 
 class Exchange(nn.Module):
@@ -30,9 +31,16 @@ class Exchange(nn.Module):
     def forward(self, grids: Tensor, c: Tensor, places: Places) -> tuple[Tensor, Tensor]:
         """Grids (n, width, R, ...) and features (B N, before) to sparse grids and features (B N, width)."""
         cells = places.at(grids.shape[-1])
-        read = cells.sample(table(grids))
-        c = self.out(F.relu(self.hidden(read))) + self.carry(c)
+        c = self.out(self._hidden(table(grids), cells)) + self.carry(c)
         return places.pictures(cells.mean(c), cells.resolution), c
+
+
+    def _hidden(self, rows: Tensor, cells: Cells) -> Tensor:
+        """What the first layer makes of (cells, width) features read at the points: (B N, 2 width)."""
+        if cells.count >= cells.points:
+            return F.relu(self.hidden(cells.sample(rows)), inplace=True)
+        # Reading and the layer are both linear, and there are fewer cells than points.
+        return F.relu(cells.sample(F.linear(rows, self.hidden.weight)) + self.hidden.bias, inplace=True)
 
 
 class Down(nn.Module):
@@ -53,11 +61,11 @@ class Down(nn.Module):
 
     def forward(self, sparse: Tensor, dense: Tensor | None, c: Tensor, places: Places) -> tuple[Tensor, Tensor, Tensor]:
         """Sparse planes, the last stage's dense ones and point features to the same of this stage."""
-        planes = F.relu(self.conv2(F.relu(self.conv1(sparse))))
+        planes = conv_relu(conv_relu(sparse, self.conv1), self.conv2)
         if self.residual is not None and dense is not None:
             if dense.shape[-1] != sparse.shape[-1]:
                 dense = F.max_pool2d(dense, 2)
-            planes = planes + self.residual(dense)
+            planes = planes + pointwise(dense, self.residual)
         sparse, c = self.exchange(planes, c, places)
         return sparse, planes, c
 
@@ -84,8 +92,8 @@ class Up(nn.Module):
         self, sparse: Tensor, dense: Tensor, c: Tensor, skip: Tensor, places: Places
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `Down.forward`, with the sparse planes of the stage across."""
-        both = torch.cat([self.rise(sparse), skip], dim=1)
-        planes = F.relu(self.conv2(F.relu(self.conv1(both)))) + self.residual(dense)
+        both = join(risen(sparse, self.rise), skip)
+        planes = add(conv_relu(conv_relu(both, self.conv1), self.conv2), risen(dense, self.residual))
         if self.exchange is None:
             return planes, planes, c
         sparse, c = self.exchange(planes, c, places)
@@ -113,7 +121,9 @@ class AlternatingUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        self.to(memory_format=torch.channels_last)  # as the pictures are; else each step turns them around
 
     def forward(self, sparse: Tensor, c: Tensor, places: Places) -> Tensor:
         """Sparse planes (3 B, width, R, R) and point features (B N, width) to planes of the same shape."""
@@ -125,7 +135,7 @@ class AlternatingUNet(nn.Module):
                 sparse = F.max_pool2d(sparse, 2)
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             sparse, dense, c = stage(sparse, dense, c, skip, places)
-        return self.final(sparse)
+        return pointwise(sparse, self.final)
 
 
 def poolings(levels: int) -> int:
@@ -137,5 +147,5 @@ def _conv(before: int, width: int) -> nn.Conv2d:
     return nn.Conv2d(before, width, 3, padding=1)
 
 
-def _rise(before: int, width: int, doubles: bool) -> nn.Module:
+def _rise(before: int, width: int, doubles: bool) -> nn.Conv2d | nn.ConvTranspose2d:
     return nn.ConvTranspose2d(before, width, 2, stride=2) if doubles else nn.Conv2d(before, width, 1)

@@ -1,7 +1,7 @@
 """What turns grids into occupancy at a query: ALTO's attention over the nearest cells, and plain interpolation.
 
-Wang et al. 2023, "ALTO: Alternating Latent Topologies", section 3.3: the feature read at the query asks, the 3x3 (3x3x3)
-cells about it answer, and each channel weighs the answers by itself.
+Wang et al. 2023, "ALTO: Alternating Latent Topologies", section 3.3: the feature read at the query asks, the 3x3
+(3x3x3) cells about it answer, and each channel weighs the answers by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recon.geometry.scatter import RowMap
-from recon.nets.grids import Kind, corners, unit_coordinates
+from recon.nets.grids import Cells, Kind, corners, unit_coordinates
+from recon.nets.local_attention import Weights, attend, attend_plainly
 from recon.nets.pointnet import ResidualBlock
 
 Layout = Literal["aligned", "legacy"]
@@ -49,13 +50,11 @@ class Answers:
 
     Attributes:
         read: (G, M, H) what a query asks if it is in the middle of the cell; interpolates like the features.
-        keys: (G, M, H).
-        values: (G, M, H).
+        told: (G M, 2 H) keys and values.
     """
 
     read: Tensor
-    keys: Tensor
-    values: Tensor
+    told: Tensor
 
 
 class Head(nn.Module):
@@ -114,7 +113,7 @@ class AttentionDecoder(nn.Module):
 
     def prepare(self, cells: Tensor) -> Answers:
         """Queries, keys and values of all cells (G, M, width)."""
-        return Answers(self.query(cells), self.key(cells), self.value(cells))
+        return Answers(self.query(cells), self.tell(cells))
 
     def forward(self, cells: Tensor, queries: Tensor, resolution: int, answers: Answers | None = None) -> Tensor:
         """Logits.
@@ -131,21 +130,24 @@ class AttentionDecoder(nn.Module):
         u = unit_coordinates(queries, self.kind, self.padding)
         if answers is None:
             asked = self.query(self._read(cells, u, resolution))
-            keys, values = self.key(cells), self.value(cells)
+            told = self.tell(cells)
         else:
-            asked, keys, values = self._read(answers.read, u, resolution), answers.keys, answers.values
+            asked, told = self._read(answers.read, u, resolution), answers.told
         index, offsets = self._neighbours(u, resolution)
-        features = self._attend(asked, _take(keys, index), _take(values, index), offsets)
-        features = features.transpose(0, 1).flatten(1)
-        return self.head(features).view(queries.shape[:2])
+        by_hand = asked.device.type == "cpu" and asked.dtype == torch.float32 and not torch.compiler.is_compiling()
+        features = (attend if by_hand else attend_plainly)(asked, told, index, offsets, self._weights())
+        return self.head(features.transpose(0, 1).flatten(1)).view(queries.shape[:2])
 
-    def _attend(self, asked: Tensor, keys: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
-        """(G, M, H) asked, (G, M, K, H) keys and values, (G, M, K, D) offsets to (G, M, H)."""
-        grids, count, near, total = keys.shape
-        place = self.offset[1](F.relu(self.offset[0](offsets.flatten(1, 2)))).view(keys.shape)
-        x = (asked[:, :, None] - keys + place).view(grids, -1, total // self.heads)
-        scores = self.attention[1](F.relu(self.attention[0](x))).view(grids, count, near, total)
-        return (scores.softmax(dim=2) * (values + place)).sum(dim=2)
+    def tell(self, cells: Tensor) -> Tensor:
+        """Keys and values of (G, M, width) cells: (G M, 2 H)."""
+        weight = torch.cat([self.key.weight, self.value.weight], dim=1)
+        bias = torch.cat([self.key.bias, self.value.bias], dim=2)
+        return torch.baddbmm(bias, cells, weight.transpose(1, 2)).flatten(0, 1)
+
+    def _weights(self) -> Weights:
+        first, second = self.offset
+        mix, score = self.attention
+        return Weights(first.weight, first.bias, second.weight, second.bias, mix.weight, mix.bias, score.weight)
 
     def _read(self, cells: Tensor, u: Tensor, resolution: int) -> Tensor:
         """Multilinear samples of (G, B R^D, C) at (G, B, Q, D), grid by grid: (G, B Q, C)."""
@@ -186,16 +188,9 @@ class InterpolatingDecoder(nn.Module):
 
     def forward(self, cells: Tensor, queries: Tensor, resolution: int, answers: Answers | None = None) -> Tensor:
         """As `AttentionDecoder.forward`; there is nothing to prepare."""
-        from recon.nets.grids import Cells
-
         sample = Cells(unit_coordinates(queries, self.kind, self.padding), resolution).sample
         features = sample(cells.flatten(0, 1))
         return self.head(features, self.position(queries.flatten(0, 1))).view(queries.shape[:2])
-
-
-def _take(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows (G, M, C) at flat indices (G, ...): (G, ..., C)."""
-    return F.embedding(index, rows.flatten(0, 1))
 
 
 def _first(u: Tensor, resolution: int) -> Tensor:

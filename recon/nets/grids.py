@@ -84,7 +84,8 @@ def corners(u: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
         else:
             index = (index[..., :, None] * resolution + pair[..., None, :]).flatten(-2)
             weight = (weight[..., :, None] * share[..., None, :]).flatten(-2)
-    assert index is not None and weight is not None
+    assert index is not None
+    assert weight is not None
     return index, weight
 
 
@@ -108,6 +109,10 @@ class Cells:
     def count(self) -> int:
         return self.u.shape[0] * self.u.shape[1] * self.per_grid
 
+    @property
+    def points(self) -> int:
+        return self.u.shape[1] * self.u.shape[2]
+
     @cached_property
     def first(self) -> Tensor:
         """(G, B, 1) the first cell of each item's grids."""
@@ -118,6 +123,12 @@ class Cells:
     def bins(self) -> Tensor:
         """(G, B N) the cell of each point in each grid."""
         return (bins(self.u, self.resolution) + self.first).flatten(1)
+
+    @cached_property
+    def neighbourhoods(self) -> tuple[Tensor, int]:
+        """(G B N,) which of the cells that hold points each point is in, and how many such cells there are."""
+        held, index = self.bins.unique(return_inverse=True)
+        return index.flatten(), len(held)
 
     @cached_property
     def mean(self) -> RowMap:

@@ -1,4 +1,4 @@
-"""The point encoder of Peng et al. 2020, "Convolutional Occupancy Networks", section 3.1: a PointNet with local pooling.
+"""The point encoder of Peng et al. 2020, "Convolutional Occupancy Networks", section 3.1: a local PointNet.
 
 Between its blocks each point learns the maximum of its cell, on every plane or in the volume.
 """
@@ -31,7 +31,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        return self.shortcut(x) + self.second(F.relu(self.first(F.relu(x))))
+        return self.shortcut(x) + self.second(F.relu(self.first(F.relu(x)), inplace=True))
 
 
 class LocalPointNet(nn.Module):
@@ -60,7 +60,9 @@ class LocalPointNet(nn.Module):
             (B N, width).
         """
         x = self.blocks[0](self.lift(points.flatten(0, 1)))
+        index, count = cells.neighbourhoods
+        grids = len(cells.bins)
         for block in self.blocks[1:]:
-            pooled = sum(bin_max(x, grid, cells.count) for grid in cells.bins)
+            pooled = bin_max(x.repeat(grids, 1), index, count).view(grids, *x.shape).sum(dim=0)
             x = block(torch.cat([x, pooled], dim=1))
         return self.out(x)

@@ -1,10 +1,12 @@
-"""The plane U-Net of Peng et al. 2020, "Convolutional Occupancy Networks", section 3.1; the planes share its weights."""
+"""The plane U-Net of Peng et al. 2020, "Convolutional Occupancy Networks", section 3.1; planes share its weights."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from recon.nets.convolutions import conv_relu, join, pointwise, risen
 
 
 class Pair(nn.Module):
@@ -22,7 +24,7 @@ class Pair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, before, R, R) to (n, width, R, R)."""
-        return F.relu(self.conv2(F.relu(self.conv1(x))))
+        return conv_relu(conv_relu(x, self.conv1), self.conv2)
 
 
 class Rise(Pair):
@@ -40,7 +42,7 @@ class Rise(Pair):
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """(n, before, R, R) and the skip (n, width, 2 R, 2 R) to (n, width, 2 R, 2 R)."""
         assert skip is not None
-        return super().forward(torch.cat([self.rise(x), skip], dim=1))
+        return super().forward(join(risen(x, self.rise), skip))
 
 
 class UNet(nn.Module):
@@ -60,7 +62,9 @@ class UNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        self.to(memory_format=torch.channels_last)  # as the pictures are; else each step turns them around
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width, R, R) to the same shape."""
@@ -70,4 +74,4 @@ class UNet(nn.Module):
             skips.append(x)
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = stage(x, skip)
-        return self.final(x)
+        return pointwise(x, self.final)
