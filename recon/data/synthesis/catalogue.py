@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from recon.data.synthesis.sources import find_meshes, named
 from recon.data.synthesis.splits import SPLITS
 from recon.data.synthesis.splits import split as split_names
 from recon.data.synthesis.textures import Textured, read_textured
+from recon.errors import ConfigError
 
 GENERATED = "shapes"
 PIECES = 12  # of each generated family
@@ -72,11 +74,16 @@ class Catalogue:
         chosen: list[Entry] = []
         for number in range(len(self.categories)):
             entries = [entry for entry in self.entries if entry.category == number]
-            if len(entries) >= len(SPLITS):
+            if self.categories[number] not in self.shared_categories():
                 kept = set(split_names([entry.name for entry in entries], seed, shares)[split])
                 entries = [entry for entry in entries if entry.name in kept]
             chosen += entries
         return Catalogue(tuple(chosen), self.categories)
+
+    def shared_categories(self) -> list[str]:
+        """Those of fewer than three objects, which therefore are in all splits."""
+        counts = Counter(entry.category for entry in self.entries)
+        return [name for number, name in enumerate(self.categories) if counts[number] < len(SPLITS)]
 
     def draw(self, rng: np.random.Generator) -> Entry:
         """An object: a category, then one of its objects."""
@@ -122,4 +129,9 @@ def catalogue_of(source: str | None) -> Catalogue:
     Raises:
         ConfigError: if there are none.
     """
-    return Catalogue.generated() if source == GENERATED else Catalogue.of_files(find_meshes(source))
+    if source == GENERATED:
+        return Catalogue.generated()
+    try:
+        return Catalogue.of_files(find_meshes(source))
+    except ConfigError as error:
+        raise ConfigError(error.what, f"{error.mend} Or source={GENERATED}, for generated furniture.") from error

@@ -57,6 +57,8 @@ class DTU(Factory):
             raise ConfigError(
                 f"views={views}, size={size}: these are no pictures.", "Give e.g. views=49 size=[600,800]."
             )
+        if not 0 < fov < 180:
+            raise ConfigError(f"fov={fov}: this is no angle of view.", "Give degrees between 0 and 180, such as 60.")
         self.views, self.size, self.distance = views, size, distance
         self.fov, self.elevation, self.textures = fov, elevation, textures
         self.paint, self.up = paint, up

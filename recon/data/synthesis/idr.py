@@ -16,7 +16,7 @@ import numpy as np
 from recon.data.synthesis.mvr import toward, used_vertices
 from recon.data.synthesis.normalise import TO_Y, Up
 from recon.data.synthesis.output import contact_sheet, write_npz
-from recon.data.synthesis.render import Renderer
+from recon.data.synthesis.render import Renderer, before
 from recon.data.synthesis.shading import Light, Lights
 from recon.data.synthesis.textures import Textured
 from recon.errors import DataError
@@ -98,11 +98,11 @@ def make(look: Textured, folder: Path, ring: Ring, up: Up = "y") -> tuple[dict[s
     for number, pose in enumerate(poses):
         rgb, alpha = renderer.picture(K, pose, ring.size, lights)
         mask = np.where(alpha > 127, 255, 0).astype(np.uint8)
-        write_png(folder / "image" / f"{number:06d}.png", over_black(rgb, alpha))
+        pictures.append(before(rgb, alpha, 0))
+        write_png(folder / "image" / f"{number:06d}.png", pictures[-1])
         write_png(folder / "mask" / f"{number:06d}.png", mask)
         arrays[f"world_mat_{number}"] = np.vstack([compose(recentred(K, -0.5), pose), [0, 0, 0, 1]])
         arrays[f"scale_mat_{number}"] = matrix_of(frame)
-        pictures.append(over_black(rgb, alpha))
         covered.append(float((mask > 0).mean()))
     write_npz(folder / "cameras.npz", arrays)
     write_mesh(folder / "mesh.ply", look.mesh)
@@ -115,8 +115,3 @@ def region(look: Textured) -> Frame:
     used = used_vertices(look.mesh)
     centre = Frame.fit(used, "box").translation
     return Frame(MARGIN * float(np.linalg.norm(used - centre, axis=1).max()), translation=centre)
-
-
-def over_black(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: a picture before black."""
-    return np.asarray((rgb.astype(np.uint16) * alpha[..., None] + 127) // 255, dtype=np.uint8)

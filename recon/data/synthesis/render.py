@@ -163,6 +163,12 @@ def render(
     return Rendered(*renderer.picture(K, c2w, size, lights, supersample), *renderer.geometry(K, c2w, size))
 
 
+def before(rgb: np.ndarray, alpha: np.ndarray, grey: int) -> np.ndarray:
+    """(H, W, 3) uint8: a picture of `Renderer` before a background of 0 (black) to 255 (white)."""
+    share = alpha[..., None].astype(np.uint16)
+    return np.asarray((rgb * share + grey * (255 - share) + 127) // 255, dtype=np.uint8)
+
+
 def pixel_rays(
     K: np.ndarray, size: tuple[int, int], supersample: int = 1, dtype: type[np.floating] = np.float32
 ) -> np.ndarray:

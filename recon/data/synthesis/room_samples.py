@@ -10,7 +10,7 @@ import numpy as np
 from recon.data.synthesis.occupancy import Solid
 from recon.data.synthesis.output import write_npz
 from recon.data.synthesis.paint import hue
-from recon.data.synthesis.render import Renderer
+from recon.data.synthesis.render import Renderer, before
 from recon.data.synthesis.room_layout import FLOOR, SIDES, STRUCTURE, Part, Room
 from recon.data.synthesis.textures import Textured, merged
 from recon.geometry.cameras import look_at
@@ -124,5 +124,4 @@ def portrait(mesh: Mesh, size: int = 160) -> np.ndarray:
     rgb, alpha = Renderer(Textured.plain(mesh), flat=True).picture(
         intrinsics_of_fov(38, (size, size)), pose, (size, size)
     )
-    share = alpha[..., None] / 255
-    return (rgb * share + 255 * (1 - share)).astype(np.uint8)
+    return before(rgb, alpha, 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ from recon.io.clouds import write_cloud
 from recon.io.meshes import write_mesh
 from recon.io.splits import write_list, write_metadata
 from recon.io.types import Cloud
+
+log = logging.getLogger("recon")
 
 BOX = 1.1  # side of the cube that occupancies are asked in
 
@@ -91,7 +94,9 @@ class Rooms(Factory):
         return catalogue_of(self.source)
 
     def items(self) -> Sequence[Item]:
-        self.catalogue  # noqa: B018 - a missing source is told before any work
+        few = self.catalogue.shared_categories()
+        if few:
+            log.warning("Rooms of all splits share the objects of %s: there are fewer than three.", ", ".join(few))
         names = [f"rooms_{n:02d}/{room:08d}" for n in self.numbers for room in range(self.rooms)]
         return [Item(name, None, name) for name in names]
 
@@ -132,7 +137,8 @@ class Rooms(Factory):
         classes = sorted({m.name.split("/")[0] for m in made})
         for name in classes:
             for split in SPLITS:
-                ids = [m.name.split("/")[1] for m in made if m.name.startswith(name) and m.facts["split"] == split]
+                rooms = [m.name.split("/") for m in made if m.facts["split"] == split]
+                ids = [room for group, room in rooms if group == name]
                 write_list(self.path / name / f"{split}.lst", ids)
         write_metadata(self.path / "metadata.yaml", {name: name.replace("_", " ") for name in classes})
         write_list(self.path / "semantics.txt", self.catalogue.categories)

@@ -14,7 +14,7 @@ from recon.data.synthesis.catalogue import Catalogue, load
 from recon.data.synthesis.depth_sensor import DepthSensor
 from recon.data.synthesis.normalise import Up
 from recon.data.synthesis.output import contact_sheet
-from recon.data.synthesis.render import Renderer
+from recon.data.synthesis.render import Renderer, before
 from recon.data.synthesis.room_layout import Rules
 from recon.data.synthesis.scannet_scene import KNOWN, Annotated, Label, furnished, labels, write_annotation
 from recon.data.synthesis.shading import Light, Lights
@@ -136,7 +136,7 @@ def _record(
     pictures, missing = [], []
     for number, pose in enumerate(poses):
         rgb, alpha = renderer.picture(color_k, pose, filming.color_size, lights)
-        rgb = (rgb * (alpha[..., None] / 255)).astype(np.uint8)
+        rgb = before(rgb, alpha, 0)
         part = part_of_face[renderer.geometry(color_k, pose, filming.color_size)[2]]
         depth, normal, _ = renderer.geometry(depth_k, pose, filming.depth_size)
         reading = filming.sensor.measure(depth, sine(normal, depth_k, pose), rng)

@@ -16,7 +16,7 @@ import numpy as np
 from recon.data.synthesis.factory import Factory, Item, Made, Shared
 from recon.data.synthesis.normalise import Normalised, Up, normalised
 from recon.data.synthesis.occupancy import Solid
-from recon.data.synthesis.render import Renderer
+from recon.data.synthesis.render import Renderer, before
 from recon.data.synthesis.sources import find_meshes, named
 from recon.data.synthesis.splits import split
 from recon.data.synthesis.textures import read_textured
@@ -156,5 +156,4 @@ def _facts(item: Item, shape: Normalised, solid: Solid, grid: np.ndarray) -> dic
 
 def _thumbnail(renderer: Renderer) -> np.ndarray:
     rgb, alpha = renderer.picture(intrinsics(160), Viewpoint(60, 25, 0.0, 0.68).pose(), (160, 160))
-    share = alpha[..., None] / 255
-    return np.round(rgb * share + 255 * (1 - share)).astype(np.uint8)
+    return before(rgb, alpha, 255)

@@ -156,6 +156,7 @@ def test_a_point_cloud_is_rejected_and_says_so(tmp_path: Path) -> None:
         ({"views": 0}, "no pictures"),
         ({"size": [4, 4]}, "no pictures"),
         ({"kind": "nerf"}, "no such kind"),
+        ({"kind": "mvr", "fov": 200.0}, "fov=200.0"),
     ],
 )
 def test_impossible_options(options: dict, message: str, source: Path, tmp_path: Path) -> None:

@@ -195,6 +195,16 @@ def test_objects_of_test_rooms_are_new(source: Path) -> None:
     assert len(set.union(*parts)) == 12
 
 
+def test_objects_too_few_to_part_are_told(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = sorted(source.rglob("*.off"))[0]
+    with caplog.at_level("WARNING", "recon"):
+        Rooms(source=str(first), path=str(tmp_path / "a"), **SMALL).items()
+        assert f"share the objects of {first.parent.name}" in caplog.text
+        caplog.clear()
+        Rooms(source=str(source), path=str(tmp_path / "a"), **SMALL).items()
+    assert caplog.text == ""
+
+
 def test_generated_furniture_is_closed_and_upright() -> None:
     stock = Catalogue.generated()
     assert {"chair", "table", "sofa"} <= set(stock.categories)
@@ -226,7 +236,12 @@ def test_one_mesh_of_a_room_is_all_of_its_parts(made: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"shares": [0.5, 0.1]}, "shares"), ({"shares": [0.5, 0.5, 0.5]}, "shares"), ({"source": None}, "source")],
+    [
+        ({"shares": [0.5, 0.1]}, "shares"),
+        ({"shares": [0.5, 0.5, 0.5]}, "shares"),
+        ({"source": None}, "source"),
+        ({"source": "shape"}, "(?s)no mesh.*source=shapes"),
+    ],
 )
 def test_impossible_options(options: dict, message: str, source: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
