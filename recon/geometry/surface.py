@@ -31,7 +31,7 @@ from recon.geometry.frames import Frame
 from recon.geometry.marching import march
 from recon.geometry.mise import mise_blocks
 from recon.geometry.region_growing import region_blocks, region_grid, tearing, without_torn
-from recon.geometry.vertices import colors, normals, polisher
+from recon.geometry.vertices import colors, normals, normals_of_faces, polisher
 from recon.geometry.welding import Welder
 from recon.io.types import Mesh
 
@@ -51,7 +51,7 @@ class MeshOptions:
         min_area: drop components with less than this share of the total area (0 keeps all).
         trim: drop faces farther than this from the input, in multiples of its mean spacing (0 keeps all).
         faces: simplify to about this many faces (0 keeps all).
-        normals: vertex normals from the field's gradient.
+        normals: vertex normals, from the field's gradient, or from the faces where the field is an occupancy.
         bisect: rounds of bisection that move vertices onto the level set (0: none; ten where regions grow).
         chunk: field evaluations in one call (0: sized for the cache).
         support_filter: drop components of which less than a fifth of the vertices lies within this distance of the
@@ -110,7 +110,7 @@ class Surface:
         level: the value on the surface.
         inside: whether values below or above the level are inside; ``"auto"`` reads it off the box's border.
         frame: local to world.
-        gradient: (N, 3) to (N, 3), or None for central differences.
+        gradient: (N, 3) to (N, 3), or None for central differences (of an occupancy: for normals of faces).
         color: (N, 3) to (N, 3) RGB in [0, 1], or None.
         support: (M, 3) local input points, used for trimming, or None.
         device: where the field wants its points.
@@ -198,7 +198,10 @@ class Surface:
             return Mesh.empty()
         normal = color = None
         if options.normals:
-            normal = self.frame.normals_to_world(normals(evaluator, vertices, self.gradient))
+            # Next to a step a difference tells little, and six evaluations a vertex are more than the mesh has cost.
+            is_step = self.kind == "occupancy" and self.gradient is None
+            local = normals_of_faces(vertices, faces) if is_step else normals(evaluator, vertices, self.gradient)
+            normal = self.frame.normals_to_world(local)
         if options.color and self.color is not None:
             color = colors(evaluator, vertices, self.color)
         return Mesh(self.frame.to_world(vertices), faces, normal, color)

@@ -70,8 +70,26 @@ def normals(evaluator: Evaluator, points: np.ndarray, gradient: Callable[[Tensor
         slope = _differences(evaluator, points)
     else:
         slope = evaluator.sign * _chunked(gradient, points, evaluator)
-    length = np.linalg.norm(slope, axis=1, keepdims=True)
-    return np.divide(slope, length, out=np.tile([0.0, 0.0, 1.0], (len(slope), 1)), where=length > 0)
+    return _unit(slope)
+
+
+def normals_of_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals of a mesh's vertices: means over their faces, weighted by area.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3), counter-clockwise seen from outside.
+    """
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    across = np.cross(b - a, c - a)
+    total = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, d], 3), len(vertices)) for d in range(3)], axis=1)
+    return _unit(total)
+
+
+def _unit(directions: np.ndarray) -> np.ndarray:
+    """Directions of length 1; those without a length point up."""
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.divide(directions, length, out=np.tile([0.0, 0.0, 1.0], (len(directions), 1)), where=length > 0)
 
 
 def colors(evaluator: Evaluator, points: np.ndarray, color: Callable[[Tensor], Tensor]) -> np.ndarray:

@@ -153,7 +153,6 @@ class OccupancyMethod(Method):
             level=logit(s.threshold),
             inside="above",
             frame=scene.frame,
-            gradient=field.gradient,
             support=scene.points.float(),
             device=str(self.device),
         )
@@ -258,9 +257,3 @@ class Field:
         answers = self.latent.answers
         held = [self.latent.features, *([] if answers is None else [answers.read, answers.told])]
         return sum(tensor.nbytes for tensor in held)
-
-    def gradient(self, points: Tensor) -> Tensor:
-        """(N, 3) slopes at (N, 3) points."""
-        with torch.enable_grad():
-            x = points.detach().requires_grad_()
-            return torch.autograd.grad(self(x).sum(), x)[0]

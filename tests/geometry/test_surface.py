@@ -262,3 +262,16 @@ def test_a_field_on_a_gpu_gives_the_same_mesh() -> None:
     theirs = surface(ball()).mesh(resolution=64).mesh
     np.testing.assert_array_equal(ours.faces, theirs.faces)
     np.testing.assert_allclose(ours.vertices, theirs.vertices, atol=1e-6)
+
+
+def test_an_occupancys_normals_are_those_of_its_faces_and_cost_no_evaluation():
+    def step(x):
+        return (ball()(x) < 0).float()
+
+    found = {n: surface(step, kind="occupancy", level=0.5).mesh(resolution=32, normals=n) for n in (False, True)}
+    assert found[True].evaluations == found[False].evaluations
+    mesh = found[True].mesh
+    outward = mesh.vertices - mesh.vertices.mean(axis=0)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    assert (mesh.normals * outward).sum(axis=1).min() > 0.7
+    np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1)
