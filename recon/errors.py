@@ -41,6 +41,10 @@ class CheckpointError(ReconError):
     """A checkpoint or a file of weights that cannot be used."""
 
 
+class TrainingError(ReconError):
+    """A training that came to nothing and would go on for nothing."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """One line for an error about `word`: the nearest known word, and all of them when they are few."""
     words = sorted(set(known))

@@ -30,12 +30,14 @@ class Batch:
         target: of all its items, or None.
         index: (B,) numbers of the items in their split.
         skipped: damaged items that others stand for.
+        category: classes of the items, for tables.
     """
 
     observation: Observation
     target: Target | None
     index: Tensor
     skipped: tuple[tuple[str, str], ...] = ()
+    category: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with all its tensors on `device`; Lightning moves batches through this."""
@@ -174,6 +176,7 @@ def collate(scenes: Sequence[Scene]) -> Batch:
         _stacked([s.target for s in scenes]) if scenes[0].target is not None else None,
         torch.tensor([s.index for s in scenes]),
         tuple(item for s in scenes for item in s.skipped),
+        tuple(s.category for s in scenes),
     )
 
 

@@ -23,6 +23,11 @@ def cosine(step: int, initial: float, length: int, floor: float = 0.0) -> float:
     return floor + (initial - floor) * (1 + math.cos(math.pi * min(step / length, 1))) / 2
 
 
+def falling(step: int, initial: float, drops: Sequence[int], factor: float) -> float:
+    """`initial`, times `factor` from each of the steps `drops` on."""
+    return initial * factor ** sum(step >= drop for drop in drops)
+
+
 def scheduled(
     optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule], interval: Literal["step", "epoch"] = "step"
 ) -> dict[str, Any]:

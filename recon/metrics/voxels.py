@@ -99,15 +99,15 @@ class VoxelScores(ItemMeans):
         """
         labels = [category] * len(logits) if isinstance(category, str) else category
         for one, true, label in zip(logits, occupied, labels, strict=True):
-            super().update(self._row(one, true), label)
+            super().update(self.row(one, true), label)
 
     def best_threshold(self) -> float:
         """The threshold of `sweep` with the highest mean IoU at the largest number of views."""
         means = self.compute()
         return max(self.sweep, key=lambda t: float(means[f"iou_views{max(self.views)}@{t:g}"]))
 
-    def _row(self, logits: Tensor, true: Tensor) -> dict[str, float]:
-        """Scores of one object's (views, 2, D, H, W) logits."""
+    def row(self, logits: Tensor, true: Tensor) -> dict[str, float]:
+        """Scores of one object: (views, 2, D, H, W) logits against (D, H, W) in truth."""
         probability = occupancy(logits.float())
         columns = {"iou": voxel_iou(probability, true, self.threshold), "ap": average_precision(probability, true)}
         columns["loss"] = torch.stack([voxel_cross_entropy(one[None].float(), true[None]) for one in logits])
