@@ -13,13 +13,15 @@ import numpy as np
 
 from recon.errors import ConfigError, DataError, did_you_mean
 from recon.geometry.distance import MeshDistance
+from recon.geometry.frames import Frame
 from recon.geometry.sampling import Samples, face_normals_and_areas, sample_surface
 from recon.io.types import Cloud, Mesh
 from recon.metrics import functional as F
 from recon.metrics import legacy
-from recon.metrics.topology import topology
-from recon.metrics.volume import volumetric_iou
+from recon.metrics.topology import topology, watertight
+from recon.metrics.volume import mesh_occupancy_iou, volumetric_iou
 from recon.metrics.walls import remove_walls
+from recon.observations import Occupancies
 
 Geometry = Mesh | Cloud
 Row = dict[str, float]
@@ -27,10 +29,19 @@ Protocol = Callable[[Geometry, Geometry, int], Row]
 
 SAMPLES = 50_000
 ONET_SAMPLES = 100_000
+UNIT_CUBE = ("onet", "onet_rooms", "alto")  # their lengths and thresholds are meant in the data's unit cube
 SHARES = (0.005, 0.01, 0.02)
 
 
-def evaluate(prediction: Geometry | None, truth: Geometry, protocol: str = "recon", seed: int = 0) -> Row:
+def evaluate(
+    prediction: Geometry | None,
+    truth: Geometry,
+    protocol: str = "recon",
+    seed: int = 0,
+    *,
+    occupancies: Occupancies | None = None,
+    frame: Frame | None = None,
+) -> Row:
     """One row of numbers for one item.
 
     Args:
@@ -38,6 +49,9 @@ def evaluate(prediction: Geometry | None, truth: Geometry, protocol: str = "reco
         truth: a mesh or cloud in the same coordinates.
         protocol: a name in `PROTOCOLS`.
         seed: of the points drawn; protocols that fix their own ignore it.
+        occupancies: points, in the same coordinates, of which it is known whether they are inside. The row's `iou` is
+            then of these, in the protocols of `UNIT_CUBE` and, where the truth is a cloud, in `recon`.
+        frame: from the data's own unit cube to the coordinates at hand. Protocols of `UNIT_CUBE` measure in it.
 
     Raises:
         ConfigError: if there is no such protocol.
@@ -48,7 +62,29 @@ def evaluate(prediction: Geometry | None, truth: Geometry, protocol: str = "reco
     if not has_surface(truth):
         raise DataError("The truth is empty, so nothing can be compared with it.", "Give a truth that holds a surface.")
     found = Mesh.empty() if prediction is None or not has_surface(prediction) else prediction
-    return PROTOCOLS[protocol](found, truth, seed)
+    if frame is not None and protocol in UNIT_CUBE:
+        found, truth = _seen_from(frame, found), _seen_from(frame, truth)
+    row = PROTOCOLS[protocol](found, truth, seed)
+    if occupancies is not None and isinstance(found, Mesh):
+        row |= _known_iou(found, truth, occupancies, protocol, frame)
+    return row
+
+
+def _seen_from(frame: Frame, geometry: Geometry) -> Geometry:
+    normals = None if geometry.normals is None else frame.normals_to_local(geometry.normals)
+    if isinstance(geometry, Cloud):
+        return Cloud(frame.to_local(geometry.points), normals)
+    return Mesh(frame.to_local(geometry.vertices), geometry.faces, normals)
+
+
+def _known_iou(found: Mesh, truth: Geometry, known: Occupancies, protocol: str, frame: Frame | None) -> Row:
+    """The IoU at points whose occupancy is known, where the protocol wants it."""
+    points, inside = known.points.cpu().double().numpy(), known.inside.cpu().numpy() >= 0.5
+    if protocol in UNIT_CUBE:
+        return {"iou": mesh_occupancy_iou(found, points if frame is None else frame.to_local(points), inside)}
+    if protocol == "recon" and isinstance(truth, Cloud) and (found.is_empty or watertight(found)):
+        return {"iou": mesh_occupancy_iou(found, points, inside)}
+    return {}
 
 
 def status(prediction: Geometry | None) -> str:
@@ -95,7 +131,7 @@ def onet(prediction: Geometry, truth: Geometry, seed: int = 0) -> Row:
     Thresholds of the F-scores are 0.010, 0.015 and 0.020 in the unit of the data (a unit cube). An empty
     prediction gives the originals' stand-ins (distance sqrt 3) and has no Chamfer-L1 and F-score. Where precision
     and recall are 0 the F-score is 0; the originals have NaN there. Volumetric IoU needs the data's own
-    occupancies: see `recon.metrics.volume.mesh_occupancy_iou`.
+    occupancies (see `evaluate`), and is of the whole mesh in rooms, too.
     """
     if isinstance(prediction, Mesh) and prediction.is_empty:
         return dict(_ONET_EMPTY)

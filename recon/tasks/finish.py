@@ -91,7 +91,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     """Names first, then the scores that are there and the costs; for protocols with names of their own, all of them."""
     names = [Column(k) for k in ("method", "scene", "n_items", "n_empty", "n_missing", "error") if _present(rows, k)]
     found = [c for c in SHOWN if _present(rows, c.key)]
-    if any(_present(rows, c.key) for c in SHOWN[:4]):
+    if any(_present(rows, c.key) for c in SHOWN[:3]):
         return names + found
     known = {c.key for c in SHOWN} | {"scan_to_mesh_rms", "scan_to_mesh_max"}
     others = [k for row in rows for k, v in row.items() if isinstance(v, float) and k not in known]

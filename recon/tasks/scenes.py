@@ -182,7 +182,10 @@ def scores(cfg: DictConfig, scene: Scene, extraction: Extraction) -> dict[str, A
             row |= scan_to_mesh(scene.observation.to_cloud(), extraction.mesh)
         bar(1, "distance of the input")
         if isinstance(scene.target, Truth):
-            row |= evaluate(extraction.mesh, scene.target.surface, cfg.protocol, cfg.seed)
+            truth, frame = scene.target, scene.observation.frame
+            row |= evaluate(
+                extraction.mesh, truth.surface, cfg.protocol, cfg.seed, occupancies=truth.occupancies, frame=frame
+            )
         bar(1)
     return row
 

@@ -2,14 +2,17 @@ import math
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from recon.errors import ConfigError, DataError
+from recon.geometry.frames import Frame
 from recon.geometry.sampling import sample_surface
 from recon.io.types import Cloud, Mesh
 from recon.metrics import legacy, protocols
 from recon.metrics.legacy import nnabla_held_out, nnabla_normalized, to_index_frame
 from recon.metrics.protocols import PROTOCOLS, evaluate, status
+from recon.observations import Occupancies
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,42 @@ def test_rooms_are_scored_without_the_outer_sides_of_walls():
     assert evaluate(wall, truth, "onet")["accuracy"] > 0.005
     assert evaluate(wall, truth, "onet_rooms")["accuracy"] < 0.004  # the spacing of the truth's points, and no more
     assert evaluate(outer, truth, "onet_rooms") == evaluate(None, truth, "onet")
+
+
+def known(rng, radius=1.0):
+    points = torch.from_numpy(rng.uniform(-1.2, 1.2, (20_000, 3)))
+    return Occupancies(points, (points.norm(dim=1) < radius).float())
+
+
+def test_onet_has_the_iou_of_known_occupancies(rng):
+    share = 0.9**3  # of the volume of the one in that of the other
+    for protocol in ("onet", "alto", "onet_rooms"):
+        row = evaluate(sphere(0.9, 5), sphere(), protocol, occupancies=known(rng))
+        assert row["iou"] == pytest.approx(share, abs=0.02)
+    assert evaluate(None, CLOUD, "onet", occupancies=known(rng))["iou"] == 0
+    assert evaluate(None, CLOUD, "onet", occupancies=known(rng, 0))["iou"] == 1  # nothing in nothing, as elsewhere
+    assert "iou" not in evaluate(sphere(0.9), sphere(), "onet")
+
+
+def test_recon_uses_known_occupancies_where_the_truth_is_a_cloud(rng):
+    assert evaluate(sphere(0.9, 5), CLOUD, occupancies=known(rng))["iou"] == pytest.approx(0.9**3, abs=0.02)
+    assert math.isnan(evaluate(TRIANGLE, CLOUD, occupancies=known(rng))["iou"])
+    assert evaluate(sphere(0.9, 5), sphere(), occupancies=known(rng, 0.5))["iou"] == pytest.approx(0.9**3, abs=0.01)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocols_of_the_unit_cube_measure_in_the_data_s_own_frame(protocol, rng):
+    """Their thresholds mean nothing in metres; the others' lengths are in the unit of the world."""
+    frame = Frame(7.0, translation=np.array([100.0, 20, -3]))
+    found, true, occupancies = sphere(0.97), sphere(level=2), known(rng)
+    world = [Mesh(frame.to_world(m.vertices), m.faces) for m in (found, true)]
+    moved = Occupancies(torch.from_numpy(frame.to_world(occupancies.points.numpy())), occupancies.inside)
+    here = evaluate(*world, protocol, seed=1, occupancies=moved, frame=frame)
+    there = evaluate(found, true, protocol, seed=1, occupancies=occupancies)
+    if protocol in protocols.UNIT_CUBE:
+        assert here == pytest.approx(there, rel=1e-6, abs=1e-9)
+    elif protocol == "recon":
+        assert here["chamfer_l1"] == pytest.approx(7 * there["chamfer_l1"])
 
 
 def test_recon_between_two_spheres():
