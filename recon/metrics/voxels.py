@@ -111,8 +111,10 @@ class VoxelScores(ItemMeans):
         probability = occupancy(logits.float())
         columns = {"iou": voxel_iou(probability, true, self.threshold), "ap": average_precision(probability, true)}
         columns["loss"] = torch.stack([voxel_cross_entropy(one[None].float(), true[None]) for one in logits])
-        row = {f"{name}_views{n}": float(c) for name, column in columns.items() for n, c in zip(self.views, column)}
-        for threshold in self.sweep:
-            for n, value in zip(self.views, voxel_iou(probability, true, threshold), strict=True):
-                row[f"iou_views{n}@{threshold:g}"] = float(value)
+        row: dict[str, float] = {}
+        for name, column in columns.items():
+            row |= {f"{name}_views{n}": float(value) for n, value in zip(self.views, column, strict=True)}
+        for t in self.sweep:
+            column = voxel_iou(probability, true, t)
+            row |= {f"iou_views{n}@{t:g}": float(value) for n, value in zip(self.views, column, strict=True)}
         return row

@@ -69,6 +69,7 @@ class ConvRNN(nn.Module):
 
     def _terms(self, features: Tensor) -> Tensor:
         """(B, V, 3 hidden, g, g, g): what all views put into the gates, and all biases, in one product."""
+        assert self.neighbours.bias is not None
         bias = self.neighbours.bias.repeat_interleave(self.grid**3)
         if self.inputs.bias is not None:
             bias = bias + self.inputs.bias

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recon.errors import CheckpointError, ConfigError
 from recon.io.files import atomic
 from recon.io.pickles import read_pickled_npy
-from recon.nets.convrnn import ConvRNN, R2N2
+from recon.nets.convrnn import R2N2, ConvRNN
 from recon.nets.r2n2_encoder import SKIPS
 from recon.nets.r2n2_layout import LAYOUTS, image_side
 
@@ -50,7 +50,7 @@ def import_original(arrays: Sequence[np.ndarray], path: str | Path) -> tuple[dic
     with torch.device("meta"):
         net = R2N2(**options)
     state: dict[str, Tensor] = {}
-    rest = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    rest = [torch.tensor(array) for array in arrays]
     for name, layer in _layers(net):
         if isinstance(layer, ConvRNN):
             gates = [rest[3 * gate : 3 * gate + 3] for gate in range(3)]

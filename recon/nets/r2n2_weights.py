@@ -54,7 +54,7 @@ def load_r2n2(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     part = next((part for part in PARTS if path.name.startswith(f"{part}_")), None)
     if part is None:
         return import_torch(read_torch(path), path)
-    merged = {}
+    merged: dict[str, Any] = {}
     for other in PARTS:
         file_of = path.with_name(other + path.name.removeprefix(part))
         if not file_of.is_file():
