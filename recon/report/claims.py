@@ -57,7 +57,8 @@ class Claim:
             row: Row = {"method": method, "condition": condition}
             for score in SCORES:
                 values = self.by_seed(method, condition, score)
-                row |= {score: float(values.mean()), f"{score} ±": float(np.ptp(values)) / 2}
+                known = np.isfinite(values).all()
+                row |= {score: float(values.mean()), f"{score} ±": float(np.ptp(values)) / 2} if known else {}
             found.append(row | {"items": len(own), "no mesh": sum(r["status"] != "ok" for r in own)})
         return found
 

@@ -36,17 +36,19 @@ class Plan:
         title: what is claimed.
         methods: names of methods, each with overrides of its own.
         seeds: one training of each method a seed; it is the data's seed, too.
-        conditions: names of tests, each with the overrides that make it.
+        test: overrides of all tests.
+        conditions: names of tests, each with the further overrides that make it.
         shown: the scene in the picture.
-        full: overrides of the paper's sizes, for ``gpu=true``.
+        full: further overrides of methods, of the paper's sizes, for ``gpu=true``.
     """
 
     title: str
     methods: dict[str, list[str]]
     seeds: list[int]
+    test: list[str]
     conditions: dict[str, list[str]]
     shown: str
-    full: list[str]
+    full: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
 def _outcome(plan: Plan, name: str, seed: int, full: bool, folder: RunFolder) -> Outcome:
     asked = [o for o in folder.overrides if key_of(o) not in ("method", "seed") and not o.startswith("hydra.")]
     first = [o for o in asked if key_of(o) == "experiment"]
-    own = [*plan.methods[name], *(plan.full if full else []), f"seed={seed}"]
+    own = [*plan.methods[name], *(plan.full.get(name, []) if full else []), f"seed={seed}"]
     words = [*first, f"method={name}", *own, *(o for o in asked if o not in first)]
     home = RunFolder(folder.sub(f"{name}-{seed}"), "test", words)
     method, curve = _trained(words, home)
     rows, panels = [], []
     for condition, changes in plan.conditions.items():
-        for result in _tested([*words, *changes], RunFolder(home.sub(condition), "test", words), method):
+        for result in _tested([*words, *plan.test, *changes], RunFolder(home.sub(condition), "test", words), method):
             rows.append({"method": name, "seed": seed, "condition": condition, **_scores(result)})
             if seed == plan.seeds[0] and result.scene.observation.name == plan.shown:
                 panels.append(Panel(f"{name}, {condition}", result.extraction.mesh))
