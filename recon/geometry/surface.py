@@ -45,8 +45,10 @@ class MeshOptions:
 
     Attributes:
         resolution: cells along the longest side of the box.
+        cell: side of a cell in world units, at most; it overrules `resolution` (0: it does not).
         extraction: ``"auto"`` picks ``"coarse_to_fine"`` for an SDF and ``"mise"`` for an occupancy. ``"region"`` grows
             from the input points as ALTO's program does, in a box of its own (see `recon.geometry.region_growing`).
+            Of predicted voxels only: ``"voxels"``, their outer squares; ``"cubes"``, as 3D-R2N2's program.
         largest_component: keep only the component of largest area.
         min_area: drop components with less than this share of the total area (0 keeps all).
         trim: drop faces farther than this from the input, in multiples of its mean spacing (0 keeps all).
@@ -60,7 +62,7 @@ class MeshOptions:
     """
 
     resolution: int = 256
-    extraction: Literal["auto", "dense", "coarse_to_fine", "mise", "region"] = "auto"
+    extraction: Literal["auto", "dense", "coarse_to_fine", "mise", "region", "voxels", "cubes"] = "auto"
     largest_component: bool = False
     min_area: float = 0.0
     trim: float = 0.0
@@ -70,11 +72,14 @@ class MeshOptions:
     chunk: int = 0
     support_filter: float = 0.0
     color: bool = True
+    cell: float = 0.0
 
     def __post_init__(self) -> None:
         # Here, and not when the mesh is made: that may be after hours of fitting.
         if self.resolution < 2:
             raise ConfigError(f"mesh.resolution={self.resolution} is too small.", "Give at least 2 cells.")
+        if self.cell < 0:
+            raise ConfigError(f"mesh.cell={self.cell}: cells have a size.", "Give it in the unit of the input.")
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,9 @@ class Surface:
             raise ConfigError(f"The box from {self.low} to {self.high} is empty.", "Give low < high on every axis.")
         seeds = self._support() if extractor == "region" else None
         if seeds is None:
-            grid = Grid.over(self.low, self.high, options.resolution)
+            grid = Grid.over(self.low, self.high, self._cells(np.subtract(self.high, self.low).max(), options))
         else:
-            grid = region_grid(seeds, options.resolution)
+            grid = region_grid(seeds, self._cells(np.ptp(seeds) if len(seeds) else 1.0, options))
         evaluator = Evaluator(self.field, grid, self.level, 1.0, self.device, options.chunk, progress, seeds)
         usual = -1.0 if self.kind == "occupancy" else 1.0
         if self.inside == "auto":
@@ -166,7 +171,18 @@ class Surface:
             evaluator.sign = 1.0 if self.inside == "below" else -1.0
         return evaluator
 
+    def _cells(self, longest: float, options: MeshOptions) -> int:
+        """Cells along a box whose longest side is given, local."""
+        if not options.cell:
+            return options.resolution
+        return max(2, int(np.ceil(longest * self.frame.scale / options.cell - 1e-6)))
+
     def _extractor(self, options: MeshOptions) -> str:
+        if options.extraction in ("voxels", "cubes"):
+            raise ConfigError(
+                f"mesh.extraction={options.extraction}: this method predicts no voxels.",
+                f"Known: {', '.join(('auto', *EXTRACTORS))}.",
+            )
         if options.extraction not in ("auto", *EXTRACTORS):
             raise ConfigError(
                 f"mesh.extraction={options.extraction} is not known.",

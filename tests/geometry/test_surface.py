@@ -57,6 +57,19 @@ def test_the_sign_is_found_by_itself(kind: Any, sign: float) -> None:
     assert (mesh.normals * mesh.vertices).sum(axis=1).min() > 0.5
 
 
+@pytest.mark.parametrize("extraction", ["coarse_to_fine", "region"])
+def test_cells_can_be_given_in_world_units(extraction: Any) -> None:
+    """A ball of 0.6 local units in a frame of scale 5: of cells of 0.1 its longest side of 6 has 60."""
+    frame, points = Frame(5.0), 0.6 * torch.nn.functional.normalize(torch.randn(500, 3), dim=1)
+    ball_there = surface(ball(), frame=frame, support=points)
+    fine, coarse = (ball_there.mesh(cell=c, extraction=extraction, resolution=7).mesh for c in (0.1, 0.2))
+    assert len(fine.faces) == pytest.approx(4 * len(coarse.faces), rel=0.1)
+    edge = np.linalg.norm(np.diff(fine.vertices[fine.faces[:, :2]], axis=1), axis=2)
+    assert edge.max() < 0.1 * np.sqrt(3)
+    with pytest.raises(ConfigError, match=r"mesh\.cell=-1"):
+        ball_there.mesh(cell=-1.0)
+
+
 def test_inside_can_be_said() -> None:
     hollow = surface(ball(), inside="above").mesh(resolution=32)
     assert hollow.mesh.to_trimesh().volume < 0
