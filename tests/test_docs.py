@@ -151,15 +151,17 @@ def test_pages_name_every_dataset_and_every_kind_that_is_made() -> None:
         ] == []
 
 
-def test_the_picture_of_the_conventions_is_what_its_script_draws(tmp_path: Path) -> None:
+def labels(file: Path) -> list[str]:
+    """The words of a drawing."""
+    return ["".join(text.itertext()) for text in ET.parse(file).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize(("name", "word"), [("conventions", "(0.5, 0.5)"), ("alto_alternation", "256 x 16²")])
+def test_pictures_are_what_their_scripts_draw(name: str, word: str, tmp_path: Path) -> None:
     figures = ROOT / "docs" / "figures"
-    runpy.run_path(str(figures / "conventions.py"))["draw"](tmp_path / "drawn.svg")
-
-    def labels(file: Path) -> list[str]:
-        return ["".join(text.itertext()) for text in ET.parse(file).iter("{http://www.w3.org/2000/svg}text")]
-
-    assert labels(tmp_path / "drawn.svg") == labels(figures / "conventions.svg")
-    assert "(0.5, 0.5)" in labels(figures / "conventions.svg")
+    runpy.run_path(str(figures / f"{name}.py"))["draw"](tmp_path / "drawn.svg")
+    assert labels(tmp_path / "drawn.svg") == labels(figures / f"{name}.svg")
+    assert word in labels(figures / f"{name}.svg")
 
 
 def test_the_example_of_a_method_reconstructs_a_ball() -> None:

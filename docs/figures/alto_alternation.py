@@ -22,7 +22,6 @@ from recon.io.files import atomic
 from recon.nets.alternating import AlternatingUNet, Down, Up, poolings
 from recon.nets.occupancy_net import OccupancyNet
 
-matplotlib.rcParams["svg.hashsalt"] = "recon"  # the same file whenever it is drawn
 POINTS, GRID, INK, SKIP = "#c0392b", "#2471a3", "#222222", "#9aa5b1"
 STEP, LOW, HIGH = 2.6, 0.0, 3.1  # distance of stages; heights of the points' and of the grids' line
 
@@ -77,8 +76,11 @@ def box(ax: Axes, x: float, y: float, text: str) -> None:
     ax.text(x, y, text, ha="center", va="center", fontsize=8.5)
 
 
-def draw(net: OccupancyNet) -> plt.Figure:
-    """The whole picture."""
+def draw(file: Path) -> None:
+    """The whole picture, of the network as published."""
+    # Words stay words, and the file is the same whenever it is drawn.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "recon", "font.family": "sans-serif"})
+    net = OccupancyNet()
     rng, found = np.random.default_rng(0), stages(net)
     figure, ax = plt.subplots(figsize=(13, 4.6))
     end = STEP * len(found)
@@ -120,12 +122,10 @@ def draw(net: OccupancyNet) -> plt.Figure:
     ax.set_aspect("equal")
     ax.axis("off")
     figure.subplots_adjust(0, 0, 1, 1)
-    return figure
+    with atomic(file) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".svg")
-    with atomic(target) as temporary:
-        draw(OccupancyNet()).savefig(
-            temporary, format=target.suffix[1:], metadata={"Date": None} if target.suffix == ".svg" else None
-        )
+    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".svg"))
