@@ -6,15 +6,25 @@ Files are found by listing, and sizes and keys are read from them, so another se
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from recon.geometry.cameras import compose, decompose, depth_of, frame_of, into_frame, rays
 from recon.geometry.conventions import quaternion_of, rotation_of
+from recon.geometry.iso_filters import denoise_normals, is_flat, pca_frames
+from recon.geometry.newton import newton
+from recon.geometry.point_weights import bilateral_weights, heat_weights, laplacian_weights
+from recon.geometry.resampling import resample
+from recon.geometry.saliency import insert
+from recon.geometry.upsampling import upsample
+from recon.geometry.wlop import wlop
 from recon.rendering.rays import rays as torch_rays
 from recon.rendering.rays import sphere_interval
 
@@ -99,3 +109,166 @@ def test_sphere_of_interest(path):
 def test_depth_of_points(path):
     data = np.load(path)
     np.testing.assert_allclose(depth_of(data["depth_points"], data["pose"]), data["depth"][..., 0], atol=RAYS)
+
+
+# --- iso-points -------------------------------------------------------------------------------------------------------
+
+SHAPES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sphere": lambda p: p.norm(dim=1) - 0.6,
+    "torus": lambda p: ((p[:, :2].norm(dim=1) - 0.5).square() + p[:, 2].square()).sqrt() - 0.22,
+    "torus_x2": lambda p: 2 * SHAPES["torus"](p),
+    "ellipsoid": lambda p: 0.35 * ((p / p.new_tensor([0.7, 0.5, 0.35])).norm(dim=1) - 1),
+    "rbox": lambda p: _rounded_box(p.abs() - p.new_tensor([0.45, 0.35, 0.25])),
+}
+
+
+def _rounded_box(beyond):
+    return beyond.clamp(min=0).norm(dim=1) + beyond.amax(dim=1).clamp(max=0) - 0.05
+
+
+def _shapes(pattern: str, *keys: str) -> list[Any]:
+    """Files and those of the shapes above that they have, with `keys` each."""
+    found = []
+    for path in sorted(ROOT.rglob(pattern)):
+        with np.load(path) as data:
+            names = sorted({key.split("/")[0] for key in data.files} & set(SHAPES))
+            found += [(path, name) for name in names if {f"{name}/{key}" for key in keys} <= set(data.files)]
+    return [pytest.param(path, name, id=f"{path.parent.name}/{path.stem}/{name}") for path, name in found]
+
+
+def _part(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Arrays below `prefix`, whose cloud axis of length one is dropped."""
+    with np.load(path) as data:
+        found = {key.removeprefix(prefix): data[key] for key in data.files if key.startswith(prefix)}
+    return {
+        k: torch.from_numpy(a[0] if a.ndim > 1 and len(a) == 1 else a) for k, a in found.items() if a.dtype.kind != "U"
+    }
+
+
+def _off(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """(N,) distances between points of one order."""
+    assert ours.shape == theirs.shape
+    return (ours - theirs).norm(dim=1)
+
+
+def _apart(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """(N,) distances of `theirs` to the nearest of `ours`: equal ranks may stand in any order."""
+    assert ours.shape == theirs.shape
+    return torch.from_numpy(cKDTree(ours.numpy()).query(theirs.numpy())[0])
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("newton_analytic*.npz", "start"))
+def test_newton_on_shapes(path, shape):
+    data = _part(path, f"{shape}/")
+    counts = sorted({int(key.split("/")[0].removeprefix("it")) for key in data if key.startswith("it")})
+    assert counts
+    for count in counts:
+        result = newton(SHAPES[shape], data["start"], count)
+        both = result.converged & data[f"it{count}/mask"].bool()
+        assert (result.converged == data[f"it{count}/mask"]).float().mean() > 0.998
+        assert _off(result.points, data[f"it{count}/points"])[both].max() < 1e-5
+        assert _off(result.gradients, data[f"it{count}/normals"])[both].max() < 1e-4
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points", "resample1"))
+def test_resampling(path, shape):
+    data = _part(path, f"{shape}/")
+    for key in [key for key in data if re.fullmatch(r"resample\d+", key)]:
+        iterations = int(key.removeprefix("resample"))
+        result = resample(SHAPES[shape], data["in_points"], data["in_normals"], iterations, compat="released")
+        assert (result.converged == data[f"{key}_mask"]).float().mean() > 0.998
+        assert (_off(result.points, data[key]) < (1e-4 if iterations == 1 else 1e-3)).float().mean() >= 0.99
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points"))
+def test_upsampling(path, shape):
+    data = _part(path, f"{shape}/")
+    for key in [key for key in data if key.startswith("upsample")]:
+        k = int(re.match(r"upsample(\d+)", key)[1])
+        points, counts = upsample(data["in_points"], len(data[key]), k)
+        assert counts == [len(data[key])]
+        assert (_apart(points, data[key]) < 1e-4).float().mean() >= 0.99
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points", "wlop_out"))
+def test_consolidation(path, shape):
+    data = _part(path, f"{shape}/")
+    points = data["in_points"]
+    width = 4 * ((points.amax(0) - points.amin(0)).norm() / len(points)).sqrt()
+    start = data["wlop_fps"] + 0.1 * width * data["wlop_noise"]
+    assert (_off(wlop(points, start=start)[0], data["wlop_out"]) < 1e-4).float().mean() >= 0.99
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points", "insert_children"))
+def test_insertion(path, shape):
+    data = _part(path, f"{shape}/")
+    metric = data["insert_metric"].flatten()
+    children, counts = insert(data["in_points"], data["in_points"][: len(metric)], metric, compat="released")
+    assert counts == [int(data["insert_count"])] == [len(children)]
+    assert (_off(children, data["insert_children"]) < 1e-4).float().mean() >= 0.99
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points"))
+def test_principal_axes(path, shape):
+    data = _part(path, f"{shape}/")
+    for key in [key for key in data if key.startswith("pca_")]:
+        k = int(re.search(r"(\d+)", key)[1])
+        variance, axes = pca_frames(data["in_points"], k)
+        if key.startswith("pca_var"):
+            assert (variance - data[key]).abs().max() < 1e-6
+        else:
+            assert (axes[:, :, 0] * data[key]).sum(dim=1).abs().min() > 1 - 1e-4
+
+
+@pytest.mark.parametrize("path", _files("pointcloud_weights*.npz", "points", "normals", "iso_points", "iso_grads"))
+def test_weights_of_clouds(path):
+    data = _part(path)
+    known = data["points"], data["normals"], data["iso_points"], data["iso_grads"]
+    assert (bilateral_weights(*known) - data["w_bilateral"]).abs().max() < 1e-5
+    assert (laplacian_weights(*known) - data["w_laplacian"]).abs().max() < 1e-5
+    # The original inverts nearly singular matrices in float32.
+    error = (heat_weights(*known, compat="released") - data["w_heat"]).abs()
+    assert error.median() < 1e-5
+    assert (error < 1e-2).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("path", _files("pointcloud_weights*.npz", "points", "normals", "outlier_kept"))
+def test_filters_of_clouds(path):
+    data = _part(path)
+    for key in [key for key in data if key.startswith("denoised_normals_k")]:
+        k = int(key.removeprefix("denoised_normals_k"))
+        smooth = denoise_normals(data["points"], data["normals"], k=k, compat="released")
+        assert (_off(smooth, data[key]) < 1e-4).float().mean() >= 0.99
+    kept = data["points"][is_flat(data["points"])]
+    assert abs(len(kept) - len(data["outlier_kept"])) <= 0.01 * len(data["points"])
+    assert np.mean(cKDTree(kept.numpy()).query(data["outlier_kept"].numpy())[0] == 0) > 0.99
+
+
+def _tanh_net(state: dict[str, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Iso-Points' SDF of its weights alone: plain operations, so that the projection is all that is tested."""
+    depth = sum(key.endswith(".bias") for key in state)
+    frequencies = (state["lin0.weight_v"].shape[1] // 3 - 1) // 2
+
+    def field(x):
+        waves = [wave(2.0**n * x) for n in range(frequencies) for wave in (torch.sin, torch.cos)]
+        h = embedded = torch.cat([x, *waves], dim=1)
+        for number in range(depth):
+            v, g, bias = (state[f"lin{number}.{name}"] for name in ("weight_v", "weight_g", "bias"))
+            if h.shape[1] != v.shape[1]:
+                h = torch.cat([h, embedded], dim=1) / 2**0.5
+            h = h @ (g * v / v.norm(dim=1, keepdim=True)).t() + bias
+            h = torch.tanh(h) if number == depth - 1 else torch.nn.functional.softplus(h, 100.0)
+        return h[:, 0]
+
+    return field
+
+
+@pytest.mark.parametrize("path", _files("newton_neural*.npz", "start", "points", "sd/lin0.weight_v"))
+def test_newton_on_a_network(path):
+    data = _part(path)
+    result = newton(_tanh_net(_part(path, "sd/")), data["start"])
+    both = result.converged & data["mask"].bool()
+    assert (result.converged == data["mask"]).float().mean() >= 0.998
+    assert _off(result.points, data["points"])[both].max() < 1e-5
+    error = _off(result.gradients, data["normals"])[both]
+    assert (error / data["normals"][both].norm(dim=1)).max() < 1e-4

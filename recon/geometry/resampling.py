@@ -1,0 +1,82 @@
+"""Points of a level set pushed apart along the surface (Iso-Points, section 3.1, "uniform resampling")."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.geometry.near import Near, Trees, nearest_first
+from recon.geometry.newton import SDF, TOLERANCE, Projected, newton
+from recon.geometry.packed import Counts, counts_of, diagonals, guarded, precisions, spread
+
+Compat = Literal["released"] | None
+PROJECTIONS = 3  # Newton's steps between two moves
+REBUILD = 2  # moves with the same neighbours
+
+
+def resample(
+    sdf: SDF,
+    points: Tensor,
+    normals: Tensor,
+    iterations: int = 1,
+    k: int = 8,
+    tolerance: float = TOLERANCE,
+    counts: Counts = None,
+    compat: Compat = None,
+) -> Projected:
+    """Move points away from their neighbours in the neighbours' tangent planes, and back onto the surface.
+
+    Args:
+        sdf: the field, about a unit object: kernels are sized by points per diagonal of the bounding box.
+        points: (N, 3) on the surface.
+        normals: (N, 3) gradients there, of any length.
+        iterations: moves.
+        k: neighbours that push.
+        tolerance: of the projection.
+        counts: points a cloud.
+        compat: ``"released"`` projects only after the last move and keeps the first normals throughout.
+    """
+    sizes = counts_of(points, counts)
+    points, normals = points.detach(), normalize(normals.detach(), dim=1)
+    if not iterations or len(points) == 0:
+        return newton(sdf, points, PROJECTIONS, tolerance)
+    # Kernels keep the size that they have at the start.
+    precision, reach = precisions(points, sizes), k * _mean_spacing(points, sizes)
+    index = torch.zeros(0, k, dtype=torch.long)
+    for iteration in range(iterations):
+        if iteration % REBUILD == 0:
+            near = Trees(points, sizes).around(k)
+            index = torch.where(near.valid, near.index, -1)
+        else:
+            near = nearest_first(points, points, index)
+        points = points + push(points, normals, near.within(reach), precision)
+        if compat is None or iteration == iterations - 1:
+            projected = newton(sdf, points, PROJECTIONS, tolerance)
+        if compat is None:
+            points, normals = projected.points, normalize(projected.gradients, dim=1)
+    return projected
+
+
+def push(points: Tensor, normals: Tensor, near: Near, precision: Tensor) -> Tensor:
+    """(N, 3) moves away from the neighbours, weighted by nearness and scaled by density.
+
+    Args:
+        points: (N, 3), packed.
+        normals: (N, 3), unit.
+        near: the neighbours of each point.
+        precision: (N, 1) of the kernel.
+    """
+    weight = torch.where(near.valid, torch.exp(-precision * near.square), 0.0)
+    away = points[:, None] - points[near.index]
+    plane = normals[near.index]
+    away = away - (away * plane).sum(dim=-1, keepdim=True) * plane
+    total = weight.sum(dim=1, keepdim=True)
+    return (1 + total) * (weight[..., None] * away).sum(dim=1) / guarded(total)
+
+
+def _mean_spacing(points: Tensor, counts: list[int]) -> Tensor:
+    """(N, 1) the original's measure of spacing, sqrt(diagonal / count)."""
+    return spread((diagonals(points, counts) / points.new_tensor(counts).clamp(min=1)).sqrt(), counts)
