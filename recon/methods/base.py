@@ -31,6 +31,7 @@ class Method(pl.LightningModule):
         per_scene: one fit a scene; `attach` gives the scene before the fit.
         fit_free: `reconstruct` solves; there is nothing to train.
         learns: the target type it is trained towards, or None if observations are enough.
+        untold: options that others' weights do not tell of, so that `from_weights` is given those of the preset.
 
     Attributes:
         observation: the scene a per-scene method is fitted to, normalised.
@@ -45,6 +46,7 @@ class Method(pl.LightningModule):
     per_scene: ClassVar[bool] = False
     fit_free: ClassVar[bool] = False
     learns: ClassVar[type | None] = None
+    untold: ClassVar[tuple[str, ...]] = ()
 
     observation: Observation | None = None
     steps: int | None = None

@@ -50,8 +50,9 @@ def build_from_weights(cfg: DictConfig, asked: set[str]) -> Method:
     """
     check(cfg.method, "method")
     values = OmegaConf.to_container(cfg.method, resolve=True)
-    changes = {name: values[name] for name in asked}  # type: ignore
-    method: Method = get_object(cfg.method["_target_"]).from_weights(existing(cfg.weights, "weights"), **changes)
+    kind = get_object(cfg.method["_target_"])
+    changes = {name: values[name] for name in asked.union(kind.untold)}  # type: ignore
+    method: Method = kind.from_weights(existing(cfg.weights, "weights", folders=True), **changes)
     return method
 
 
@@ -109,8 +110,8 @@ def device_of(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def existing(path: str | None, key: str) -> Path:
-    """A file that an option names.
+def existing(path: str | None, key: str, folders: bool = False) -> Path:
+    """A file that an option names; or a folder, where that will do.
 
     Raises:
         ConfigError: if the option is missing or the file is not there.
@@ -118,7 +119,7 @@ def existing(path: str | None, key: str) -> Path:
     if path is None:
         raise ConfigError(f"{key}= is missing.", f"Name a file: {key}=FILE.")
     found = Path(path).expanduser()
-    if not found.is_file():
+    if not (found.is_file() or (folders and found.is_dir())):
         raise ConfigError(f"{key}={path}: this file is not there.", f"Looked in {found.resolve().parent}.")
     return found
 

@@ -153,7 +153,7 @@ def _trainer(cfg: DictConfig, method: Method, folder: Path) -> pl.Trainer:
     options: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore
     options.pop("_target_")
     options |= _devices(options)
-    if method.per_scene or options["max_steps"]:
+    if method.per_scene or options["max_steps"] or (method.steps and not options["max_epochs"]):
         options["max_steps"], options["max_epochs"] = planned_steps(cfg, method), options["max_epochs"] or -1
     else:
         options["max_steps"], options["max_epochs"] = -1, options["max_epochs"] or method.epochs
