@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,6 +90,8 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, hidden, g, g, g) to (N, 2, D, H, W): channel 0 is empty, channel 1 occupied."""
+        if x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last_3d)
         for stage in self.stages:
             x = stage(x)
         return self.output(x)
