@@ -123,7 +123,8 @@ class AlternatingUNet(nn.Module):
                 nn.init.xavier_normal_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        self.to(memory_format=torch.channels_last)  # as the pictures are; else each step turns them around
+                if module.kernel_size != (1, 1):  # maps of single cells are products, whose gradients are rows
+                    module.to(memory_format=torch.channels_last)  # as pictures are; else each step turns them around
 
     def forward(self, sparse: Tensor, c: Tensor, places: Places) -> Tensor:
         """Sparse planes (3 B, width, R, R) and point features (B N, width) to planes of the same shape."""

@@ -64,7 +64,8 @@ class UNet(nn.Module):
                 nn.init.xavier_normal_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        self.to(memory_format=torch.channels_last)  # as the pictures are; else each step turns them around
+                if module.kernel_size != (1, 1):  # maps of single cells are products, whose gradients are rows
+                    module.to(memory_format=torch.channels_last)  # as pictures are; else each step turns them around
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width, R, R) to the same shape."""

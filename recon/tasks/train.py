@@ -19,6 +19,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> float | None:
     data = begin(cfg, folder)
     if not build.build_method(cfg).per_scene:
         method = build.build_method(cfg)
+        data.selected("train")  # what is not there is told once, before processes are started
         fit(cfg, method, data, folder.path)
         gather(data)
         homes, value = [folder.path], _monitored(method)
