@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from recon.geometry.packed import TINY
+from recon.geometry.packed import TINY, Counts, counts_of
 
 ITERATIONS = 10
 TOLERANCE = 5e-5
@@ -50,7 +51,7 @@ def _value_and_gradient(sdf: SDF, points: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Projected:
-    """Points and what the field says there.
+    """Points and what their field says there.
 
     Attributes:
         points: (N, 3).
@@ -62,29 +63,39 @@ class Projected:
     gradients: Tensor
     converged: Tensor
 
+    def all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The three."""
+        return self.points, self.gradients, self.converged
+
 
 def newton(
-    sdf: SDF,
+    sdf: SDF | Sequence[SDF],
     points: Tensor,
     iterations: int = ITERATIONS,
     tolerance: float = TOLERANCE,
     longest: float = LONGEST_STEP,
     radius: float | None = None,
     chunk: int = CHUNK,
+    counts: Counts = None,
 ) -> Projected:
     """Move points onto the zero level: ``p -= f g / |g|^2``, until the field is small.
 
     Only points that are not there yet are evaluated.
 
     Args:
-        sdf: the field.
-        points: (N, 3), packed clouds as well.
+        sdf: the field of all points, or one a cloud.
+        points: (N, 3), packed.
         iterations: moves at the most; 0 only evaluates.
         tolerance: of the field's absolute value.
         longest: step; longer ones are cut, since the field is trusted only nearby.
         radius: points farther than twice this from the origin are given up, where that is given.
         chunk: points evaluated at once.
+        counts: points a cloud; only needed where each has its own field.
     """
+    if isinstance(sdf, Sequence):
+        clouds = zip(sdf, points.split(counts_of(points, counts)), strict=True)
+        parts = [newton(field, cloud, iterations, tolerance, longest, radius, chunk) for field, cloud in clouds]
+        return Projected(*(torch.cat(values) for values in zip(*(part.all() for part in parts), strict=True)))
     points = points.detach().clone()
     gradients, converged = torch.zeros_like(points), torch.zeros(len(points), dtype=torch.bool, device=points.device)
     active = torch.arange(len(points), device=points.device)

@@ -48,6 +48,11 @@ def _extent(cloud: Tensor) -> Tensor:
     return cloud.amax(dim=0) - cloud.amin(dim=0) if len(cloud) else cloud.new_zeros(3)
 
 
+def means(values: Tensor, counts: Sequence[int]) -> Tensor:
+    """(B,) means of (N,) values over clouds; 0 of an empty cloud."""
+    return torch.stack([part.sum() / max(len(part), 1) for part in values.split(list(counts))])
+
+
 def precisions(points: Tensor, counts: Sequence[int]) -> Tensor:
     """(N, 1) points per diagonal of the bounding box: 1 / sigma^2 of the original's kernels, made for unit objects."""
     number = points.new_tensor(counts)
