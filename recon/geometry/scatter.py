@@ -140,7 +140,7 @@ class _BinMax(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, cells: Tensor, count: int) -> Tensor:
         index = cells[:, None].expand_as(x)
         top = x.new_full((count, x.shape[1]), -torch.inf).scatter_reduce_(0, index, x, "amax")
-        answer = top[cells]
+        answer = top.index_select(0, cells)
         ctx.save_for_backward(answer == x, cells)
         ctx.count = count
         return answer
@@ -149,7 +149,7 @@ class _BinMax(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         attained, cells = ctx.saved_tensors
         index = cells[:, None].expand_as(grad)
-        mask = attained.to(grad.dtype)
-        summed = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, grad.contiguous())[cells]
-        ties = grad.new_zeros(ctx.count, grad.shape[1]).scatter_add_(0, index, mask)[cells]
+        mask, size = attained.to(grad.dtype), (ctx.count, grad.shape[1])
+        summed = grad.new_zeros(size).scatter_add_(0, index, grad.contiguous()).index_select(0, cells)
+        ties = grad.new_zeros(size).scatter_add_(0, index, mask).index_select(0, cells)
         return summed.mul_(mask).div_(ties), None, None

@@ -134,7 +134,7 @@ class AttentionDecoder(nn.Module):
         else:
             asked, told = self._read(answers.read, u, resolution), answers.told
         index, offsets = self._neighbours(u, resolution)
-        by_hand = asked.device.type == "cpu" and asked.dtype == torch.float32 and not torch.compiler.is_compiling()
+        by_hand = asked.device.type == "cpu" and not torch.compiler.is_compiling()
         features = (attend if by_hand else attend_plainly)(asked, told, index, offsets, self._weights())
         return self.head(features.transpose(0, 1).flatten(1)).view(queries.shape[:2])
 
