@@ -1,7 +1,4 @@
-"""More points on the same surface: between neighbours where there is most room, and at sharp edges.
-
-Uniform: Iso-Points, section 3.1. Edge-aware: Huang et al. 2013, "Edge-Aware Point Set Resampling", in Iso-Points' form.
-"""
+"""More points on the same surface, between neighbours where there is most room (Iso-Points, section 3.1)."""
 
 from __future__ import annotations
 
