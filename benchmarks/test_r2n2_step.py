@@ -62,7 +62,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def test_training_step(case: Case, compare: Callable) -> None:
     assert case.step() == pytest.approx(case.published_step(), abs=1e-6)
     timing = compare(case.step, case.published_step, rounds=5)
-    assert timing.ratio >= 1.6
+    assert timing.ratio >= 1.7
 
 
 def test_forward(case: Case, compare: Callable) -> None:
@@ -70,20 +70,27 @@ def test_forward(case: Case, compare: Callable) -> None:
         ours, theirs = case.net(case.images)[0], straightforward(case.net, case.images)
         torch.testing.assert_close(ours.log_softmax(dim=1), theirs, rtol=0, atol=1e-5)
         timing = compare(lambda: case.net(case.images), lambda: straightforward(case.net, case.images), rounds=5)
-    assert timing.ratio >= 1.5
+    assert timing.ratio >= 1.6
 
 
 def test_one_view_more(case: Case, compare: Callable) -> None:
-    """The sixth view after five costs one view, not six."""
+    """The sixth view after five, against all six again."""
     image = torch.rand(len(case.images), 3, 128, 128)
     with torch.no_grad():
         _, state = case.net(case.images)
         six = torch.cat([case.images, image[:, None]], dim=1)
         torch.testing.assert_close(case.net.step(state, image)[0], case.net(six)[0], rtol=0, atol=1e-5)
         timing = compare(lambda: case.net.step(state, image), lambda: case.net(six), rounds=5)
-        one = compare(lambda: case.net.step(state, image), lambda: case.net(image[:, None]), rounds=5)
-    assert timing.ratio >= 1.5
-    assert one.ratio >= 0.8
+    assert timing.ratio >= 1.6
+
+
+def test_one_view_more_costs_one(case: Case, compare: Callable) -> None:
+    """The sixth view after five, against a first view."""
+    image = case.images[:, 0]
+    with torch.no_grad():
+        _, state = case.net(case.images)
+        timing = compare(lambda: case.net.step(state, image), lambda: case.net.step(None, image), rounds=5)
+    assert timing.ratio >= 0.85
 
 
 def test_original_family(compare: Callable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +18,7 @@ def voxel_cross_entropy(logits: Tensor, occupied: Tensor) -> Tensor:
         A scalar.
     """
     # Of two classes only the difference of the logits counts: log(1 + e^d) costs a third of a softmax's passes.
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a mean of many in half precision is none
     difference = logits[:, 1] - logits[:, 0]
     return F.binary_cross_entropy_with_logits(difference, occupied.to(difference.dtype))
 

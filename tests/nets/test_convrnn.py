@@ -193,3 +193,15 @@ def test_loss_is_the_mean_cross_entropy() -> None:
 def test_memory_can_be_kept() -> None:
     assert keep_host_memory() in (True, False)
     assert torch.ones(1000, 1000).sum() == 1e6
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_mixed_precision_trains(options: dict[str, Any]) -> None:
+    net = _net(**options)
+    images, occupied = _views(net, views=2), torch.rand(2, 32, 32, 32) < 0.3
+    loss = voxel_cross_entropy(net(images)[0], occupied)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = voxel_cross_entropy(net(images)[0], occupied)
+    assert rough.item() == pytest.approx(loss.item(), rel=0.05)
+    rough.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters())
