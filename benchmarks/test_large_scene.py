@@ -80,21 +80,28 @@ def run(kind: str, count: int, side: float) -> dict[str, float]:
     points = hall(count, side)
     start, busy = time.perf_counter(), time.process_time()
     surface = {"cheap": cheap, "network": network}[kind](points)
-    resolution = round((max(surface.high) - min(surface.low)) * WINDOW / CELL)
-    found: Extraction = surface.mesh(resolution=resolution, normals=False)
-    edges = np.sort(found.mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    shared = np.unique(edges[:, 0] * np.int64(len(found.mesh.vertices)) + edges[:, 1], return_counts=True)[1]
-    return {
+    found: Extraction = surface.mesh(cell=CELL, normals=False)
+    spent = {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - busy,
         "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    return spent | {
         "evaluations": found.evaluations,
         "encodings": surface.field.fields.encodings,  # type: ignore[attr-defined]
         "windows": int((~surface.field.empty).sum()),  # type: ignore[attr-defined]
         "faces": len(found.mesh.faces),
         "components": found.components,
-        "open_edges": int((shared == 1).sum()),
+        "open_edges": open_edges(found.mesh.faces),
     }
+
+
+def open_edges(faces: np.ndarray) -> int:
+    """How many edges have one face only."""
+    ends = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    keys = np.sort(ends.min(axis=1) * (ends.max() + 1) + ends.max(axis=1))
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return int((np.diff(starts, append=len(keys)) == 1).sum())
 
 
 def in_a_process(kind: str, count: int, side: float, root: str) -> dict[str, float]:
