@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recon.conf import choices
+from recon.conf import choices, conf_folder
 from recon.errors import CheckpointError, ConfigError, did_you_mean
 
 VERBS = {
@@ -164,8 +164,27 @@ def with_recorded(line: CommandLine) -> CommandLine:
     if "data" in replaced or "input" in asked:
         replaced |= {"data", "input", "truth"}
     kept = [o for o in recorded if key_of(o) not in asked and not _dropped(key_of(o), replaced)]
+    if "data" in replaced:
+        kept += _without_strange(kept, line.value("data") or "own")
     pinned = [f"hydra.run.dir={quoted(str(Path(folder)))}"] if "hydra.run.dir" not in asked else []
     return CommandLine(line.verb, line.flags, [*kept, *line.overrides, *pinned])
+
+
+def _without_strange(recorded: list[str], data: str) -> list[str]:
+    """Overrides that take out what a run's experiment sets of its dataset and the one that replaces it has not."""
+    from omegaconf import OmegaConf
+
+    files = [conf_folder() / "data" / f"{name}.yaml" for name in (data, "_shared")]
+    known = {str(key) for file in files if file.is_file() for key in OmegaConf.load(file)}
+    words = []
+    for override in recorded:
+        group, _, name = override.partition("=")
+        file = conf_folder() / group / f"{name}.yaml"
+        if group in ("experiment", "tiny", "debug") and file.is_file():
+            strange = [key for key in OmegaConf.select(OmegaConf.load(file), "data") or () if key not in known]
+            # Hydra cannot delete what is null.
+            words += [word for key in strange for word in (f"++data.{key}=0", f"~data.{key}")]
+    return words
 
 
 def rooted(override: str) -> str:

@@ -122,7 +122,8 @@ def test_dataset_from_file_to_mesh(name, tmp_path, data_dir):
 def test_experiment_composes_and_starts(name, tmp_path):
     words = [f"experiment={name}", "debug=fast", *COMMON, "data=shapes", "data.scene=torus", "data.samples=1500"]
     file = (conf_folder() / "experiment" / f"{name}.yaml").read_text()
-    words += [f"~data.{key}" for key in OmegaConf.create(file).get("data", {}) if key not in SHAPES_OPTIONS]
+    strange = [key for key in OmegaConf.create(file).get("data", {}) if key not in SHAPES_OPTIONS]
+    words += [word for key in strange for word in (f"++data.{key}=0", f"~data.{key}")]  # Hydra cannot delete a null
     method = next(line.split(":")[1].strip() for line in file.splitlines() if "override /method" in line)
     words += [f"tiny={method}", f"hydra.run.dir={tmp_path}", "trainer.max_steps=2"]
     verb = "reconstruct" if target_of(method).fit_free else "train"

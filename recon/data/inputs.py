@@ -26,8 +26,16 @@ def is_recording(path: Path) -> bool:
     return reader_of(path) is not None
 
 
+def shots_of(files: list[Path], pattern: str) -> list[Path]:
+    """Of what `find` found: all of them, if a glob named several images, for these show one object; else none."""
+    by_glob = not pattern.startswith("@") and not Path(pattern).expanduser().exists()
+    return files if by_glob and len(files) > 1 and all(f.suffix.lower() in IMAGES for f in files) else []
+
+
 def find(pattern: str) -> list[Path]:
     """The files and folders that an ``input=`` means, each of them one scene, sorted.
+
+    Photographs that a glob names are one scene together, see `shots_of`.
 
     Args:
         pattern: a file, a folder, a glob, or ``@`` and a file that lists paths (relative ones from where it lies).
@@ -54,7 +62,7 @@ def find(pattern: str) -> list[Path]:
 
 def _inside(folder: Path) -> list[Path]:
     """A folder's scans; if there are none, those of its folders that are recordings."""
-    return _scans(folder) or sorted(f for f in folder.iterdir() if f.is_dir() and is_recording(f))
+    return _scans(folder) or sorted(f for f in folder.iterdir() if f.is_dir() and _is_scene(f))
 
 
 def _scans(folder: Path) -> list[Path]:
@@ -62,7 +70,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _is_scene(path: Path) -> bool:
-    return path.is_file() or is_recording(path)
+    return path.is_file() or is_recording(path) or is_photographs(path)
 
 
 def _listed(path: Path) -> list[Path]:

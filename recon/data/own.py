@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from recon.data.base import Shared
-from recon.data.inputs import LISTED, find, is_photographs, is_recording, named
+from recon.data.inputs import LISTED, find, is_photographs, is_recording, named, shots_of
 from recon.data.loading import Split
-from recon.data.pictures import Picture, one_size, stacked
+from recon.data.pictures import Picture, at_size, one_size, read_mask, stacked
 from recon.data.posed import Choice, read_fused, read_posed, reader_of
 from recon.data.reading import Scans, read_scan
 from recon.errors import ConfigError, DataError
@@ -29,7 +29,7 @@ class Own(Scans):
     A scan gives points; a mesh given where points are needed is sampled, which is said, and is then the truth if no
     other is given. A COLMAP model, a ``transforms.json`` and Middlebury's ``*_par.txt`` give posed views. RGB-D frames
     with poses give these with depth, and points: all frames fused, with normals towards the cameras. A folder of
-    photographs without cameras gives views of one object.
+    photographs without cameras, or a glob of them, gives views of one object.
 
     Args:
         input: a file; a folder; a glob such as ``'scans/**/*.ply'``; or ``@list.txt``, a file with one path a line.
@@ -39,7 +39,7 @@ class Own(Scans):
             error, or ``drop`` them. Those of .pcd files mean "nothing measured" and are always dropped.
         use_normals: use the normals of files that have them.
         samples: points drawn on a mesh that was given where points are needed.
-        masks: folder of masks of posed photographs, named like them; null: those that the recording brings along.
+        masks: folder of masks of photographs, named like them; null: those that the recording brings along, or alpha.
         downscale: shrink photographs by this factor, averaging.
         every: take every n-th photograph of a recording.
         max_views: take this many at most, evenly spaced; null: all.
@@ -75,7 +75,11 @@ class Own(Scans):
         super().__init__(**shared)
         if input is None:
             raise ConfigError("data=own: no input was given.", "Add input=FILE (or a folder, a glob, or @list.txt).")
-        self.files = named(find(str(input)))
+        found = find(str(input))
+        self.shots = shots_of(found, str(input))
+        self.files = (
+            {self.shots[0].absolute().parent.name or "photographs": self.shots[0]} if self.shots else named(found)
+        )
         self.truth = None if truth is None else Path(truth).expanduser()
         self.on_bad_points: Literal["raise", "drop"] = on_bad_points
         self.use_normals, self.samples = use_normals, samples
@@ -130,7 +134,7 @@ class Own(Scans):
                 return read_fused(capture, name, self.choice, self.use_normals), None
             return read_posed(capture, name, self.choice), None
         if is_photographs(file):
-            return read_photographs(file, name, self.choice), None
+            return read_photographs(self.shots or photographs_of(file), name, self.choice), None
         return read_scan(file, name, self.on_bad_points, self.use_normals, self.samples, self.seed)
 
     def _truth(self, name: str) -> Truth | None:
@@ -152,19 +156,28 @@ class Own(Scans):
         return Truth(read_geometry(found[0]))
 
 
-def read_photographs(path: Path, name: str, choice: Choice) -> Views:
-    """Photographs without cameras: one image, or all of a folder; transparent ones bring their mask along.
+def photographs_of(path: Path) -> list[Path]:
+    """An image, or all of a folder."""
+    return [path] if path.is_file() else image_files(path)
+
+
+def read_photographs(files: Sequence[Path], name: str, choice: Choice) -> Views:
+    """Photographs of one object without cameras; transparent ones bring their mask along.
+
+    Those of other shapes than the largest are padded, with mask 0.
 
     Raises:
-        DataError: if one cannot be read.
+        DataError: if one cannot be read, or has no mask in the folder of masks.
     """
-    files = ([path] if path.is_file() else image_files(path))[:: choice.every]
+    files = files[:: choice.every]
     if choice.max_views is not None and choice.max_views < len(files):
         files = [files[i] for i in np.linspace(0, len(files) - 1, choice.max_views).round().astype(int)]
     pictures = []
     for file in files:
         rgb, alpha = read_image(file)
         mask = None if alpha is None else torch.from_numpy(alpha)[None]
+        if choice.masks is not None:
+            mask = at_size(read_mask(_mask_of(file, Path(choice.masks).expanduser())), rgb.shape[:2], "nearest")
         picture = Picture(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), np.eye(3), mask)
         pictures.append(picture.shrunk(choice.downscale))
     pictures = one_size(pictures)
@@ -174,3 +187,14 @@ def read_photographs(path: Path, name: str, choice: Choice) -> Views:
         name=name,
         view_names=tuple(file.stem for file in files),
     ).validated()
+
+
+def _mask_of(file: Path, folder: Path) -> Path:
+    """The mask of a photograph: ``NAME.png`` or ``NAME.jpg.png``, or another image of that stem."""
+    if not folder.is_dir():
+        raise DataError(f"data.masks={folder}: there is no such folder.", "Check the path.")
+    known = {mask.stem: mask for mask in image_files(folder)}
+    found = known.get(file.stem) or known.get(file.name)
+    if found is None:
+        raise DataError(f"'{folder}' holds no mask for '{file.name}'.", f"Name it {file.stem}.png.")
+    return found

@@ -9,6 +9,8 @@ BORDER = 0.02
 """Width of the rim that is taken for background, in sides of the image."""
 PLAIN = 0.75
 """Share of the rim that one smooth colour must explain."""
+SOME = 0.25
+"""Share of it that must be near the first guess."""
 ROUGH = 0.04
 """Spread of the colours of a rim, of 1, up to which it is plain."""
 NEAR = 0.12
@@ -37,9 +39,9 @@ def subject_of(rgb: np.ndarray) -> np.ndarray | None:
     # The commonest colour to start from: a subject that reaches the rim must not pull at it.
     model = np.zeros((terms.shape[-1], 3))
     model[0] = _commonest(colours)
-    for _ in range(4):
+    for _ in range(5):
         near = np.abs(colours - places @ model).max(axis=1) < NEAR
-        if near.mean() < PLAIN:
+        if near.mean() < SOME:
             return None
         model = np.linalg.lstsq(places[near], colours[near], rcond=None)[0]
     residual = np.abs(colours - places @ model).max(axis=1)

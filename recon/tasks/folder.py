@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from recon.arguments import OVERRIDES_FILE, CommandLine, key_of, quoted, read_recorded, rooted, unquoted
+from recon.arguments import OVERRIDES_FILE, PATH_KEYS, CommandLine, key_of, quoted, read_recorded, rooted, unquoted
 from recon.conf import conf_folder
 from recon.errors import ConfigError, ReconError
 from recon.io.files import write_text
@@ -67,8 +67,12 @@ class RunFolder:
         if self.resumed:
             self._check_same(cfg)
             return
-        write_text(self.path / CONFIG_FILE, OmegaConf.to_yaml(cfg))
         recorded = [rooted(o) for o in self.overrides]
+        saved = cfg.copy()
+        for override in recorded:  # paths as a later job will see them
+            if key_of(override) in PATH_KEYS:
+                OmegaConf.update(saved, key_of(override), unquoted(override.partition("=")[2]))
+        write_text(self.path / CONFIG_FILE, OmegaConf.to_yaml(saved))
         write_text(self.path / OVERRIDES_FILE, json.dumps(recorded, indent=1, ensure_ascii=False))
 
     def _check_same(self, cfg: DictConfig) -> None:

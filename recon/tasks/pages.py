@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from recon.geometry.voxel_mesh import boundary_mesh
+from recon.geometry.voxel_surface import VoxelSurface
 from recon.io.types import Cloud
 from recon.observations import Points, Truth
 from recon.report.curves import Curve, from_history
 from recon.report.errormap import ErrorMap, vertex_errors
+from recon.report.growth import growth_section, growth_strip, shown_views
 from recon.report.html import Report
 from recon.report.previews import Panel
 from recon.report.sections import Section, curves_section, previews_section, table_section, viewer_section
@@ -59,15 +62,30 @@ def scene_sections(result: Result) -> list[Section]:
     truth = result.scene.target.surface if isinstance(result.scene.target, Truth) else None
     reference, against = (truth, "truth") if truth is not None else (cloud, "input")
     panels = [Panel("Input", cloud)] if cloud is not None else []
+    if result.voxels is not None:
+        panels.append(Panel("Voxels", result.voxels.squares().triangles))
     panels.append(Panel("Mesh", mesh))
+    if result.voxels is not None and isinstance(result.scene.target, Truth) and result.scene.target.voxels is not None:
+        true = result.scene.target.voxels
+        panels.append(Panel("True voxels", boundary_mesh(true.grid.numpy() > 0.5, true.frame)))
     errors = None
     if reference is not None and not mesh.is_empty:
         errors = ErrorMap(vertex_errors(mesh, reference))
         panels.append(Panel.of_errors(f"Distance to the {against}", mesh, errors))
+    grown = [] if result.voxels is None else [growth_section(growth(result.voxels), f"{name}: views and voxels")]
     return [
+        *grown,
         previews_section(panels, title=f"{name}: previews"),
         viewer_section(mesh, errors, _thinned(cloud), title=f"{name}: mesh in 3D"),
     ]
+
+
+def growth(voxels: VoxelSurface) -> np.ndarray:
+    """A picture, (H, W, 3) uint8, of the views that a network saw and its voxels after each."""
+    numbers = shown_views(len(voxels.growth))
+    views = (255 * voxels.seen).round().byte().permute(0, 2, 3, 1).numpy()
+    meshes = [voxels.squares(number).triangles for number in numbers]
+    return growth_strip([views[number - 1] for number in numbers], meshes, numbers)
 
 
 def facts(results: Sequence[Result]) -> dict[str, str]:

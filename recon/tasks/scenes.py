@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from recon.data.base import ReconDataModule
 from recon.errors import CheckpointError, DataError
 from recon.geometry.surface import Extraction, Surface
+from recon.geometry.voxel_surface import VoxelSurface
 from recon.io.meshes import write_mesh
 from recon.methods.base import Method, SceneMethod
 from recon.metrics.protocols import evaluate, status
 from recon.metrics.scan import scan_to_mesh, unsupported_share
+from recon.metrics.voxels import VoxelScores
 from recon.observations import Points, Scene, Truth
 from recon.report.previews import Panel, save_image, strip
 from recon.report.progress import progress
@@ -43,6 +46,7 @@ class Result:
         file: where the mesh lies.
         history: folder with the loss curves of its fit, or None.
         warnings: sentences for the user, of the method and of the meshing.
+        voxels: what the mesh was made of, by methods that predict voxels.
     """
 
     scene: Scene
@@ -51,6 +55,7 @@ class Result:
     file: Path
     history: Path | None = None
     warnings: tuple[str, ...] = field(default=())
+    voxels: VoxelSurface | None = None
 
 
 def fit_scene(cfg: DictConfig, folder: RunFolder, scene: Scene) -> Method:
@@ -104,9 +109,11 @@ def reconstruct_scene(cfg: DictConfig, folder: RunFolder, scene: Scene, shared: 
     warnings = (*method.warnings, *extraction.warnings, *_open_scan(scene, extraction))
     for warning in warnings:
         log.warning("%s: %s", scene.observation.name, warning)
+    voxels = surface if isinstance(surface, VoxelSurface) else None
     row = {"scene": scene.observation.name, "category": scene.category, **scores(cfg, scene, extraction)}
+    row |= voxel_scores(scene, voxels)
     history = scene_folder(folder, scene) if method.per_scene else None
-    return Result(scene, extraction, row | meter.row(), file, history, warnings)
+    return Result(scene, extraction, row | meter.row(), file, history, warnings, voxels)
 
 
 def write_preview(folder: RunFolder, scene: Scene, what: str, surface: Surface) -> None:
@@ -188,6 +195,15 @@ def scores(cfg: DictConfig, scene: Scene, extraction: Extraction) -> dict[str, A
             )
         bar(1)
     return row
+
+
+def voxel_scores(scene: Scene, voxels: VoxelSurface | None) -> dict[str, float]:
+    """IoU, loss and average precision of predicted voxels after each view, where the true ones are known."""
+    true = scene.target.voxels if isinstance(scene.target, Truth) else None
+    if voxels is None or true is None or true.grid.shape != voxels.growth.shape[1:]:
+        return {}
+    logits = torch.stack([torch.zeros_like(voxels.growth), voxels.growth], dim=1)
+    return VoxelScores(range(1, len(logits) + 1), voxels.level).row(logits, true.grid)
 
 
 def _one_each(cfg: DictConfig) -> bool:
