@@ -43,12 +43,14 @@ class Trees:
     Args:
         points: (N, 3).
         counts: points a cloud.
+        brute: compare all with all instead; by default where there are no trees, on an accelerator.
     """
 
-    def __init__(self, points: Tensor, counts: Counts = None) -> None:
+    def __init__(self, points: Tensor, counts: Counts = None, brute: bool | None = None) -> None:
         self.points, self.counts = points.detach(), counts_of(points, counts)
         self._clouds = self.points.split(self.counts)
-        self._trees = [_tree(cloud) for cloud in self._clouds] if points.device.type == "cpu" else None
+        brute = points.device.type != "cpu" if brute is None else brute
+        self._trees = None if brute else [_tree(cloud) for cloud in self._clouds]
 
     def query(self, queries: Tensor, k: int, counts: Counts = None) -> Near:
         """The `k` nearest points of (M, 3) `queries`, cloud by cloud.

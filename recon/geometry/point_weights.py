@@ -86,6 +86,8 @@ def heat_weights(
         iso_counts: iso-points a cloud.
         compat: ``"released"`` leaves iso-points beyond the radius in one side of K, as points at the origin.
     """
+    if len(iso) == 0:
+        return points.new_zeros(len(points))
     near = Trees(iso, iso_counts).query(points, k, counts).within(radius)
     valid = near.valid.to(points.dtype)
     theirs = torch.cat([iso / SCALE_POINT, normalize(iso_normals, dim=1) / SCALE_NORMAL], dim=1)[near.index]

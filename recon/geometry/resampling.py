@@ -18,6 +18,7 @@ PROJECTIONS = 3  # Newton's steps between two moves
 REBUILD = 2  # moves with the same neighbours
 REACH = 1.8  # of a push, in mean distances to the nearest point: just short of second neighbours, where it is evenest
 STRENGTH = 0.3
+OPPOSITE = -0.5  # cosine between normals of the two sides of a thin part
 
 
 def resample(
@@ -126,9 +127,9 @@ def _spring(points: Tensor, normals: Tensor, near: Near, counts: list[int]) -> T
     """(N, 3) moves in the tangent planes, away from what is nearer than the common length."""
     distance = torch.where(near.valid, near.square, 0.0).sqrt()
     length = REACH * spread(means(distance[:, 0], counts), counts)
-    # The other side of a thin part is near, but no neighbour.
-    faces = (normals[:, None] * normals[near.index]).sum(dim=-1) > 0
-    force = torch.where(near.valid & faces, (1 - distance / guarded(length)).clamp(min=0), 0.0)
+    # The other side of a thin part is near, but no neighbour; that of a sharp edge is.
+    same = (normals[:, None] * normals[near.index]).sum(dim=-1) > OPPOSITE
+    force = torch.where(near.valid & same, (1 - distance / guarded(length)).clamp(min=0), 0.0)
     away = (points[:, None] - points[near.index]) / guarded(distance)[..., None]
     move = STRENGTH * length * (force[..., None] * away).sum(dim=1)
     move = move - (move * normals).sum(dim=1, keepdim=True) * normals

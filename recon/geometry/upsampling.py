@@ -43,6 +43,8 @@ def quota(size: int, goal: int, growth: int) -> int:
 def roomiest(points: Tensor, near: Near) -> tuple[Tensor, Tensor]:
     """Of each point's candidates ``(2 p + neighbour) / 3`` the one farthest from all its neighbours.
 
+    The point itself does not count, which prefers long edges to short ones that end in a hole.
+
     Returns:
         (N, 3) candidates, and (N,) the square of how far.
     """
