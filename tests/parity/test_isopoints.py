@@ -5,6 +5,7 @@ Files are found by listing, and sizes and keys are read from them, so another se
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from scipy.spatial import cKDTree
 from recon.geometry.cameras import compose, decompose, depth_of, frame_of, into_frame, rays
 from recon.geometry.conventions import quaternion_of, rotation_of
 from recon.geometry.iso_filters import denoise_normals, is_flat, pca_frames
+from recon.geometry.isopoints import extract
+from recon.geometry.near import Trees, spacing
 from recon.geometry.newton import newton
 from recon.geometry.point_weights import bilateral_weights, heat_weights, laplacian_weights
 from recon.geometry.resampling import resample
@@ -206,6 +209,66 @@ def test_insertion(path, shape):
     children, counts = insert(data["in_points"], data["in_points"][: len(metric)], metric, compat="released")
     assert counts == [int(data["insert_count"])] == [len(children)]
     assert (_off(children, data["insert_children"]) < 1e-4).float().mean() >= 0.99
+
+
+def _recorded_clouds() -> list[tuple[Path, str]]:
+    """Clouds that the original extracted, named by shape and count."""
+    found = []
+    for path in sorted(ROOT.rglob("resample_points*.npz")):
+        with np.load(path) as data:
+            found += [(path, key) for key in data.files if set(key.split("_")) & set(SHAPES)]
+    return found
+
+
+def _statistics(points: torch.Tensor, surface: torch.Tensor) -> dict[str, float]:
+    nearest = spacing(points)
+    hole = Trees(points).query(surface, 1).square.sqrt()
+    return {"cv": float(nearest.std() / nearest.mean()), "mean": float(nearest.mean()), "hole": float(hole.max())}
+
+
+def _extractions() -> list[Any]:
+    """(statistics, shape, count) of the recorded full extractions."""
+    found = []
+    for path in sorted(ROOT.rglob("resample_stats*.json")):
+        for name, recorded in json.loads(path.read_text()).items():
+            recipe, shape, count = name.split("/")
+            if recipe.startswith("sample_uniform") and shape in SHAPES:
+                found.append(pytest.param(recorded, shape, int(count), id=f"{path.parent.name}/{shape}/{count}"))
+    return found
+
+
+@pytest.mark.parametrize(("recorded", "shape", "count"), _extractions())
+def test_extraction_is_as_even_as_the_original(recorded, shape, count):
+    field, generator = SHAPES[shape], torch.Generator().manual_seed(0)
+    dense = newton(field, torch.rand(20000, 3, generator=generator) * 2 - 1)
+    surface = dense.points[dense.converged]
+    sound, released = (extract(field, count, generator=generator, compat=compat) for compat in (None, "released"))
+    ours, theirs = _statistics(sound.points, surface), _statistics(released.points, surface)
+    assert sound.counts == (recorded["n"],)
+    assert field(sound.points).abs().max() <= 5e-5
+    assert ours["cv"] <= 0.25
+    assert ours["cv"] <= recorded["nn_cv"]
+    assert ours["hole"] <= recorded["coverage_max"]
+    assert ours["mean"] >= recorded["nn_mean"]
+    # One draw of the original's recipe against another.
+    assert theirs["cv"] == pytest.approx(recorded["nn_cv"], rel=0.15)
+    assert theirs["mean"] == pytest.approx(recorded["nn_mean"], rel=0.1)
+    assert theirs["hole"] <= 1.25 * recorded["coverage_max"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [pytest.param(*p, id=f"{p[0].parent.name}/{p[1]}") for p in _recorded_clouds()]
+)
+def test_extraction_is_as_even_as_recorded_points(path, name):
+    theirs = torch.from_numpy(np.load(path)[name])
+    field, generator = SHAPES[name.split("_")[-2]], torch.Generator().manual_seed(0)
+    assert field(theirs).abs().max() <= 5e-5
+    ours = extract(field, len(theirs), generator=generator).points
+    dense = newton(field, torch.rand(20000, 3, generator=generator) * 2 - 1)
+    surface = dense.points[dense.converged]
+    ours_are, theirs_are = _statistics(ours, surface), _statistics(theirs, surface)
+    assert ours_are["cv"] <= theirs_are["cv"]
+    assert ours_are["hole"] <= theirs_are["hole"]
 
 
 @pytest.mark.parametrize(("path", "shape"), _shapes("resample_deterministic*.npz", "in_points"))
