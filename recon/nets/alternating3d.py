@@ -65,8 +65,9 @@ class Up3d(nn.Module):
         # A 1x1x1 convolution before copying is the same as after, at an eighth of the cost.
         added = self.residual(dense)
         if self.doubles:
-            sparse, added = F.interpolate(sparse, scale_factor=2.0), F.interpolate(added, scale_factor=2.0)
-        grid = self.convs(torch.cat([skip, sparse], dim=1)) + added
+            grid = self.convs.joined(skip, sparse) + F.interpolate(added, scale_factor=2.0)
+        else:
+            grid = self.convs(torch.cat([skip, sparse], dim=1)) + added
         if self.exchange is None:
             return grid, grid, c
         sparse, c = self.exchange(grid, c, places)

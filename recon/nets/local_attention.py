@@ -114,14 +114,15 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, rows, index, offsets, *weights = ctx.saved_tensors
-        by_query, by_rows = torch.empty_like(query), torch.zeros_like(rows, dtype=torch.float32)
-        stacked, sums = Weights(*weights), Weights(*(torch.zeros_like(w, dtype=torch.float32) for w in weights))
+        exact = torch.promote_types(query.dtype, torch.float32)
+        by_query, by_rows = torch.empty_like(query), torch.zeros_like(rows, dtype=exact)
+        stacked, sums = Weights(*weights), Weights(*(torch.zeros_like(w, dtype=exact) for w in weights))
         for grid, part in _pieces(index, query.dtype):
             near = index[grid, part].flatten()
             piece_query, piece_offsets, w = query[grid, part], offsets[grid, part], stacked.of(grid)
             piece = _forward(piece_query, rows.index_select(0, near), piece_offsets, w)
             by_near = _backward(grad[grid, part], piece, piece_offsets, w, sums.of(grid), by_query[grid, part])
-            by_rows.index_add_(0, near, by_near.float())
+            by_rows.index_add_(0, near, by_near.to(exact))
         parts = [part.to(query.dtype) for part in vars(sums).values()]
         return by_query, by_rows.to(rows.dtype), None, None, *parts
 
