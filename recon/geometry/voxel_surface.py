@@ -122,5 +122,6 @@ def write_voxels(path: str | Path, surface: VoxelSurface) -> None:
         write_binvox(path, Binvox(surface.occupied, low, frame.scale))
         return
     with atomic(path) as temporary, temporary.open("wb") as file:
-        arrays = {"probability": surface.probability, "occupied": surface.occupied, "threshold": surface.level}
-        np.savez_compressed(file, **arrays, scale=frame.scale, translate=low)
+        kept = {"probability": surface.probability, "occupied": surface.occupied}
+        facts = {"threshold": np.array(surface.level), "scale": np.array(frame.scale), "translate": low}
+        np.savez_compressed(file, allow_pickle=False, **kept, **facts)

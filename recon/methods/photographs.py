@@ -19,8 +19,15 @@ WORKING = 512
 """Longest side at which photographs are worked on, in pixels."""
 UNUSUAL = 6.0
 """Standard deviations from which a photograph is told to be unlike those of the training."""
-TRAITS = ("brightness", "contrast", "colourfulness", "detail", "background's brightness", "background's roughness")
-TRAITS += ("subject's extent",)
+TRAITS = (
+    "brightness",
+    "contrast",
+    "colourfulness",
+    "detail",
+    "background's brightness",
+    "background's roughness",
+    "subject's extent",
+)
 BACKGROUND, EXTENT = 4, 6
 SLACK = 0.02
 """Added to every spread: generated images can be all alike in a trait."""

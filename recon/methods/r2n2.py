@@ -71,6 +71,7 @@ class R2N2(Method):
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/iou", "max")
     learns = Voxels
     untold: ClassVar[tuple[str, ...]] = ("cell",)
+    best_threshold: Tensor
 
     def __init__(
         self,

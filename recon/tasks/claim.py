@@ -64,6 +64,11 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train and test what the experiment names; write claim.csv, claim.md, claim.png and shapes.png."""
     if cfg.claim is None:
         raise ConfigError("claim: no claim is named.", "Add experiment=claim_NAME.")
+    if "orders" in cfg.claim:
+        from recon.tasks import claim_views  # which builds on this module
+
+        claim_views.run(cfg, folder)
+        return
     plan = Plan(**OmegaConf.to_container(cfg.claim, resolve=True))  # type: ignore[arg-type]
     folder.record(cfg)
     outcomes = {
@@ -86,7 +91,7 @@ def _outcome(plan: Plan, name: str, seed: int, full: bool, folder: RunFolder) ->
     own = [*plan.methods[name], *(plan.full.get(name, []) if full else []), f"seed={seed}"]
     words = [*first, f"method={name}", *own, *(o for o in asked if o not in first)]
     home = RunFolder(folder.sub(f"{name}-{seed}"), "test", words)
-    method, curve = _trained(words, home)
+    method, curve = best_of_training(words, home)
     rows, panels = [], []
     for condition, changes in plan.conditions.items():
         for result in _tested([*words, *plan.test, *changes], RunFolder(home.sub(condition), "test", words), method):
@@ -96,7 +101,7 @@ def _outcome(plan: Plan, name: str, seed: int, full: bool, folder: RunFolder) ->
     return Outcome(rows, curve, panels)
 
 
-def _trained(words: list[str], home: RunFolder) -> tuple[Method | None, Curve | None]:
+def best_of_training(words: list[str], home: RunFolder) -> tuple[Method | None, Curve | None]:
     """The best of a training, and the curve of what told so; nothing for a method that solves."""
     cfg = compose("config", ["task=train", *words])
     data, method = begin(cfg, home), build.build_method(cfg)
