@@ -31,16 +31,17 @@ class Exchange(nn.Module):
     def forward(self, grids: Tensor, c: Tensor, places: Places) -> tuple[Tensor, Tensor]:
         """Grids (n, width, R, ...) and features (B N, before) to sparse grids and features (B N, width)."""
         cells = places.at(grids.shape[-1])
-        c = self.out(self._hidden(table(grids), cells)) + self.carry(c)
-        return places.pictures(cells.mean(c), cells.resolution), c
+        c = self.out(self._hidden(grids, cells)) + self.carry(c)
+        return cells.write(c), c
 
 
-    def _hidden(self, rows: Tensor, cells: Cells) -> Tensor:
-        """What the first layer makes of (cells, width) features read at the points: (B N, 2 width)."""
-        if cells.count >= cells.points:
-            return F.relu(self.hidden(cells.sample(rows)), inplace=True)
+    def _hidden(self, grids: Tensor, cells: Cells) -> Tensor:
+        """What the first layer makes of the grids read at the points: (B N, 2 width)."""
+        if cells.is_volume or cells.count >= cells.points:
+            return F.relu(self.hidden(cells.read(grids)), inplace=True)
         # Reading and the layer are both linear, and there are fewer cells than points.
-        return F.relu(cells.sample(F.linear(rows, self.hidden.weight)) + self.hidden.bias, inplace=True)
+        projected = F.linear(table(grids), self.hidden.weight)
+        return F.relu(cells.sample(projected) + self.hidden.bias, inplace=True)
 
 
 class Down(nn.Module):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -130,6 +130,30 @@ class Cells:
         held, index = self.bins.unique(return_inverse=True)
         return index.flatten(), len(held)
 
+    def read(self, pictures: Tensor) -> Tensor:
+        """Multilinear samples of pictures at the points, summed over the grids: (G B, C, R, ...) to (B N, C)."""
+        if self.is_volume:
+            held, sample = self._sample_of_few
+            return sample(_Columns.apply(pictures.flatten(2), *held))
+        return self.sample(table(pictures))
+
+    def write(self, c: Tensor) -> Tensor:
+        """The mean of the points (B N, C) of each cell, as pictures (G B, C, R, ...); empty cells are zero.
+
+        Planes are channels-last views. Volumes are contiguous: GroupNorm of channels-last ones loses four digits on a
+        CPU; few of their cells hold points, so only these are touched.
+        """
+        grids, items, _, dimensions = self.u.shape
+        sides = (self.resolution,) * dimensions
+        if self.is_volume:
+            held, mean = self._mean_of_few
+            return _Placed.apply(mean(c), items, self.per_grid, *held).unflatten(2, sides)
+        return self.mean(c).view(grids * items, *sides, c.shape[1]).movedim(-1, 1)
+
+    @property
+    def is_volume(self) -> bool:
+        return self.u.shape[-1] == 3
+
     @cached_property
     def mean(self) -> RowMap:
         """From points (B N, C) to the mean over each cell's points (cells, C)."""
@@ -138,11 +162,70 @@ class Cells:
     @cached_property
     def sample(self) -> RowMap:
         """From cells (cells, C) to multilinear samples at the points, summed over the grids (B N, C)."""
+        index, weight = self._mixed
+        return _by_rows(index, weight, self.count)
+
+    @cached_property
+    def _mixed(self) -> tuple[Tensor, Tensor]:
+        """(B N, G 2^D) cells that a sample at each point mixes, and how."""
         index, weight = corners(self.u, self.resolution)
         index = (index + self.first[..., None]).permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
-        weight = weight.permute(1, 2, 0, 3).flatten()
-        rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-        return RowMap.of(rows.reshape(-1), index.reshape(-1), weight, (len(index), self.count))
+        return index, weight.permute(1, 2, 0, 3).reshape(index.shape)
+
+    @cached_property
+    def _mean_of_few(self) -> tuple[tuple[Tensor, Tensor], RowMap]:
+        """Item and cell of those that hold points, and the map from the points to them."""
+        held, index = self.bins.unique(return_inverse=True)
+        return self._apart(held), mean_map(index, len(held))
+
+    @cached_property
+    def _sample_of_few(self) -> tuple[tuple[Tensor, Tensor], RowMap]:
+        """Item and cell of those that samples read, and the map from them to the points."""
+        index, weight = self._mixed
+        held, index = index.unique(return_inverse=True)
+        return self._apart(held), _by_rows(index, weight, len(held))
+
+    def _apart(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        return cells // self.per_grid, cells % self.per_grid
+
+
+def _by_rows(index: Tensor, weight: Tensor, count: int) -> RowMap:
+    """The map from `count` cells to rows that mix those of `index` (rows, K) by `weight`."""
+    rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+    return RowMap.of(rows.reshape(-1), index.reshape(-1), weight.reshape(-1), (len(index), count))
+
+
+class _Columns(torch.autograd.Function):
+    """Features (M, C) of single cells of volumes (B, C, cells), no cell twice."""
+
+    @staticmethod
+    def forward(ctx: Any, volumes: Tensor, item: Tensor, cell: Tensor) -> Tensor:
+        ctx.save_for_backward(item, cell)
+        ctx.shape = volumes.shape
+        return volumes.transpose(1, 2)[item, cell]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        item, cell = ctx.saved_tensors
+        whole = grad.new_zeros(ctx.shape)
+        whole.transpose(1, 2)[item, cell] = grad
+        return whole, None, None
+
+
+class _Placed(torch.autograd.Function):
+    """Its transpose: volumes (B, C, cells) that are zero but for single cells."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, items: int, cells: int, item: Tensor, cell: Tensor) -> Tensor:
+        ctx.save_for_backward(item, cell)
+        whole = rows.new_zeros(items, rows.shape[1], cells)
+        whole.transpose(1, 2)[item, cell] = rows
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        item, cell = ctx.saved_tensors
+        return grad.transpose(1, 2)[item, cell], None, None, None, None
 
 
 class Places:
@@ -164,13 +247,6 @@ class Places:
         if resolution not in self._found:
             self._found[resolution] = Cells(self.u, resolution)
         return self._found[resolution]
-
-    def pictures(self, rows: Tensor, resolution: int) -> Tensor:
-        """A table of cells (cells, C) as (G B, C, R, R), a channels-last view, or as (B, C, R, R, R), contiguous."""
-        sides = (resolution,) * self.u.shape[-1]
-        grids = rows.view(self.u.shape[0] * self.u.shape[1], *sides, rows.shape[1]).movedim(-1, 1)
-        # GroupNorm of channels-last volumes loses four digits on a CPU.
-        return grids.contiguous() if self.kind == "volume" else grids
 
 
 def table(pictures: Tensor) -> Tensor:

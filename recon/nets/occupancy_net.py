@@ -123,7 +123,7 @@ class OccupancyNet(nn.Module):
         places = Places(points, self.kind, self.padding)
         cells = places.at(self.resolution)
         c = self.points(points, cells)
-        sparse = places.pictures(cells.mean(c), self.resolution)
+        sparse = cells.write(c)
         features = self.unet(sparse, c, places) if self.alternating else self.unet(sparse)
         return Latent(self.kind, features)
 

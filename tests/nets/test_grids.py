@@ -26,7 +26,8 @@ def test_samples_are_those_of_grid_sample(kind: Kind) -> None:
     points = torch.rand(2, 50, 3) * 1.2 - 0.6
     places, resolution = Places(points, kind), 6
     grids = torch.randn(2 * len(places.u), 5, *[resolution] * places.u.shape[-1])
-    ours = places.at(resolution).sample(table(grids)).view(2, 50, 5)
+    ours = places.at(resolution).read(grids).view(2, 50, 5)
+    torch.testing.assert_close(ours.flatten(0, 1), places.at(resolution).sample(table(grids)))
     theirs = torch.zeros(2, 50, 5)
     for u, picture in zip(places.u, grids.split(2), strict=True):
         where = (2 * u - 1)[:, :, None] if kind == "triplane" else (2 * u - 1)[:, :, None, None]
@@ -39,7 +40,7 @@ def test_samples_are_those_of_grid_sample(kind: Kind) -> None:
 def test_a_point_s_mean_is_where_it_is_read(kind: Kind) -> None:
     points = torch.tensor([[[0.1, -0.2, 0.3]]])
     places = Places(points, kind)
-    pictures = places.pictures(places.at(16).mean(torch.ones(1, 1)), 16)
+    pictures = places.at(16).write(torch.ones(1, 1))
     for u, picture in zip(places.u, pictures, strict=True):
         cell = (u[0, 0] * 16).long().flip(0)  # the first coordinate is the last axis
         assert picture[0][tuple(cell)] == 1
@@ -49,10 +50,10 @@ def test_a_point_s_mean_is_where_it_is_read(kind: Kind) -> None:
 def test_each_item_of_a_batch_has_grids_of_its_own() -> None:
     points = torch.rand(3, 40, 3) - 0.5
     together, c = Places(points, "triplane"), torch.randn(3, 40, 4)
-    pictures = together.pictures(together.at(8).mean(c.flatten(0, 1)), 8).view(3, 3, 4, 8, 8)
+    pictures = together.at(8).write(c.flatten(0, 1)).view(3, 3, 4, 8, 8)
     for item in range(3):
         alone = Places(points[item : item + 1], "triplane")
-        torch.testing.assert_close(pictures[:, item], alone.pictures(alone.at(8).mean(c[item]), 8))
+        torch.testing.assert_close(pictures[:, item], alone.at(8).write(c[item]))
 
 
 def test_each_resolution_is_worked_out_once() -> None:
@@ -60,3 +61,11 @@ def test_each_resolution_is_worked_out_once() -> None:
     assert places.at(8) is places.at(8)
     assert places.at(8).mean is places.at(8).mean
     assert PLANE_AXES[0] == (0, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reading_and_writing_are_differentiable(kind: Kind) -> None:
+    cells = Places(torch.rand(2, 7, 3) - 0.5, kind).at(4)
+    grids, c = torch.randn(2 * len(cells.u), 2, *[4] * cells.u.shape[-1]).double(), torch.randn(14, 2).double()
+    assert torch.autograd.gradcheck(cells.read, grids.requires_grad_())
+    assert torch.autograd.gradcheck(cells.write, c.requires_grad_())
