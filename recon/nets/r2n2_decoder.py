@@ -39,6 +39,7 @@ class ResidualUpStage(nn.Module):
         if self.around is None:
             return y + upsample(x, self.upsampling)
         # A convolution of 1^3 before doubling is one after it, but for the bias of inserted voxels.
+        assert self.around.bias is not None
         around = upsample(F.conv3d(x, self.around.weight), self.upsampling)
         return y + around + self.around.bias[:, None, None, None]
 

@@ -81,6 +81,7 @@ def export_original(net: R2N2) -> list[np.ndarray]:
     found: list[Tensor] = []
     for _, layer in _layers(net):
         if isinstance(layer, ConvRNN):
+            assert layer.neighbours.bias is not None
             parts = (layer.neighbours.weight, layer.inputs.weight, layer.neighbours.bias)
             for kernel, features, bias in zip(*(part.chunk(3) for part in parts), strict=True):
                 found += [_kernel_back(kernel), _features_back(features, layer), bias]
@@ -168,7 +169,8 @@ def _options(arrays: Sequence[np.ndarray], path: str | Path) -> dict[str, Any]:
 
 def _firsts(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The first convolution of every residual block."""
-    starts, at = [], 0
+    starts: list[np.ndarray] = []
+    at = 0
     while at < len(images):
         skip = SKIPS[len(starts)] if len(starts) < len(SKIPS) else "identity"
         starts.append(images[at])
