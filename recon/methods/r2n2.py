@@ -157,8 +157,8 @@ class R2N2(Method):
         self._scores = ViewScores(self.sweep)
         if best is not None:
             self.best_threshold.fill_(best)
-        self.log_dict({f"val/{name}": value for name, value in means.items()})
-        self.log("val/best_threshold", float(self.best_threshold))
+        means["best_threshold"] = float(self.best_threshold)
+        self.log_dict({f"val/{name}": value for name, value in means.items()}, sync_dist=True)  # the same everywhere
 
     def configure_optimizers(self) -> Any:
         """Adam with L2 on all but biases, in the gradient, as in the authors' program."""

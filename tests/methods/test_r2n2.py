@@ -125,8 +125,7 @@ def test_the_ports_leak_is_off_unless_asked_for(method) -> None:
 
 def test_validation_scores_every_number_of_views_by_class(method, monkeypatch) -> None:
     logged: dict[str, float] = {}
-    monkeypatch.setattr(method, "log_dict", lambda values: logged.update(values))
-    monkeypatch.setattr(method, "log", lambda name, value: logged.update({name: value}))
+    monkeypatch.setattr(method, "log_dict", lambda values, **_: logged.update(values))
     method.validation_step(batch(3, 2), 0)
     method.validation_step(batch(3, 1, category=("b",)), 1)
     rows = list(method._scores.rows)
