@@ -2,10 +2,10 @@
 
 With pre-activations ``a_l = h_l W_l^T + x P_l^T + b_l`` and ``h_{l+1} = act(a_l)`` they are
 
-1. up:       h_{l+1} and the slope s_l = act'(a_l);  f = h_L w^T + b
-2. down:     u_l = v_{l+1} s_l,  v_l = u_l W_l,  with v_L = w;  the gradient is g = sum_l u_l P_l
+1. up:       h_{l+1} and the slope s_l = act'(a_l);  the outputs are h_L W_L^T + b, the first of them is f
+2. down:     u_l = v_{l+1} s_l,  v_l = u_l W_l,  with v_L = w, W_L's first row;  f's gradient is g = sum_l u_l P_l
 3. up:       the loss's derivatives by u_l and v_l, starting from those by g
-4. down:     its derivatives by a_l and h_l, starting from those by f
+4. down:     its derivatives by a_l and h_l, starting from those by the outputs
 
 Away from the products time is memory traffic, so passes are merged, types are converted into buffers that exist, and
 what nobody reads again is overwritten. Smaller blocks of points would stay in a core's cache, but two threads lose more
@@ -84,10 +84,10 @@ class Work:
 
     @property
     def top(self) -> Tensor:
-        """The row w of the top layer, in its own type."""
-        row = self.layers[-1].hidden
-        assert row is not None
-        return row
+        """W of the top layer, in its own type; its first row makes the value that has a gradient."""
+        rows = self.layers[-1].hidden
+        assert rows is not None
+        return rows
 
     def like(self, a: Tensor) -> Tensor:
         """A buffer of the size and type of `a`."""
@@ -136,7 +136,7 @@ class Tape:
             place = (number if work.act.looks_back else number % 2), width
             shared[place] = shared[place] if place in shared else take((count - first, width), work.dtype)
         above = [shared[(n if work.act.looks_back else n % 2), width] for n, width in enumerate(widths[:-1])]
-        return cls(values, slopes, [*above, work.top.to(work.dtype).expand(count - first, -1)], through)
+        return cls(values, slopes, [*above, work.top[:1].to(work.dtype).expand(count - first, -1)], through)
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> Tape:
@@ -176,9 +176,11 @@ class Sums:
             self._add(layer, part, left.t() @ right)
 
     def rows(self, layer: int, part: str, amount: Tensor, groups: int = 1) -> None:
-        """Add the sum of the rows of `amount`, of each of `groups` interleaved groups."""
+        """Add the sum of the rows of `amount`, of each of `groups` interleaved groups, to the part's first rows."""
         if self.wanted[layer][part]:
-            self._add(layer, part, amount.view(-1, groups, amount.shape[1]).sum(0))
+            missing = len(getattr(self.layers[layer], part)) - groups
+            total = amount.view(-1, groups, amount.shape[1]).sum(0)
+            self._add(layer, part, _filled(total, 0, missing))
 
     def _add(self, layer: int, part: str, amount: Tensor) -> None:
         sums = self.sums[layer]
@@ -193,7 +195,7 @@ class Sums:
 
 
 def values_up(work: Work, tape: Tape, x: Tensor) -> Tensor:
-    """Sweep 1; returns the values (N, 1)."""
+    """Sweep 1; returns the outputs (N, K)."""
     below = x
     for number, layer in enumerate(work.layers[:-1]):
         a, bias = tape.values[number], _bias(layer.bias, len(x))
@@ -264,7 +266,7 @@ def gradient_up(work: Work, sums: Sums, tape: Tape, d_gradient: Tensor) -> list[
 def values_down(
     work: Work, sums: Sums, tape: Tape, x: Tensor, bends: Sequence[Bend | None], d_value: Tensor, d_x: Tensor | None
 ) -> None:
-    """Sweep 4, from the derivative by the values; adds up that by the positions, where it is wanted."""
+    """Sweep 4, from the derivative by the outputs; adds up that by the positions, where it is wanted."""
     top = len(work.layers) - 1
     exact = work.cast(tape.values[-1], d_value.dtype)
     sums.product(top, "hidden", d_value, exact)

@@ -24,7 +24,7 @@ from recon.nets.sweeps import Layer, Sums, Tape, Work, aligned, gradient_down, g
 class Field(nn.Module):
     """A perceptron of positions, f: R^d -> R, whose structure is a list of `Layer`.
 
-    Subclasses set `activation` and give `layers`.
+    It may have more outputs (features), of which the first is f. Subclasses set `activation` and give `layers`.
     """
 
     activation: Activation
@@ -47,6 +47,10 @@ class Field(nn.Module):
         Returns:
             (N,) values; with codes (B, N).
         """
+        return self.outputs(x, codes)[..., 0]
+
+    def outputs(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
+        """As `forward`, all outputs (..., N, K)."""
         layers = self.layers(codes)
         h = x
         for number, layer in enumerate(layers):
@@ -56,7 +60,7 @@ class Field(nn.Module):
             if layer.hidden is not None:
                 a = a + h @ layer.hidden.t()
             h = a if number == len(layers) - 1 else self.activation(a)
-        return h.squeeze(-1)
+        return h
 
     def value_and_gradient(
         self, x: Tensor, codes: Tensor | None = None, start: int = 0, dtype: torch.dtype | None = None
@@ -72,14 +76,22 @@ class Field(nn.Module):
         Returns:
             (N,) values and (N - start, d) gradients; with codes (B, N) and (B, N - start, d).
         """
+        outputs, gradient = self.outputs_and_gradient(x, codes, start, dtype)
+        return outputs[..., 0], gradient
+
+    def outputs_and_gradient(
+        self, x: Tensor, codes: Tensor | None = None, start: int = 0, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `value_and_gradient`, with all outputs (..., N, K); the gradient is that of the first."""
         if dtype is None:
             dtype = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else x.dtype
         with torch.autocast(x.device.type, enabled=False):
-            layers = aligned(self.layers(codes))
-            parts = [part for layer in layers for part in (layer.hidden, layer.position, layer.bias)]
+            plain = self.layers(codes)
+            parts = [part for layer in aligned(plain) for part in (layer.hidden, layer.position, layer.bias)]
             batched = x if codes is not None else x[None]
-            value, gradient = _ValueGradient.apply(batched, self.activation, self._scratch, dtype, start, *parts)
-        return (value, gradient) if codes is not None else (value[0], gradient[0])
+            outputs, gradient = _ValueGradient.apply(batched, self.activation, self._scratch, dtype, start, *parts)
+        outputs = outputs[..., : plain[-1].bias.shape[1]]
+        return (outputs, gradient) if codes is not None else (outputs[0], gradient[0])
 
 
 class _ValueGradient(torch.autograd.Function):
@@ -96,15 +108,15 @@ class _ValueGradient(torch.autograd.Function):
         ctx.lease = ctx.new_lease()  # what is saved below lives in it, and dies with the graph
         work = Work.on(_regroup(parts), act, dtype, ctx.lease)
         tape = Tape.empty(work, len(flat), first)
-        value = values_up(work, tape, flat)
+        outputs = values_up(work, tape, flat)
         gradient = gradient_down(work, tape.beyond(first), flat[first:])
         ctx.act, ctx.dtype, ctx.first, ctx.shape = act, dtype, first, x.shape
         ctx.save_for_backward(flat, *parts, *tape.flat())
-        return value.view(rows, codes).t(), gradient.view(rows - start, codes, dim).transpose(0, 1)
+        return tuple(part.view(-1, codes, part.shape[1]).transpose(0, 1) for part in (outputs, gradient))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_value: Tensor, d_gradient: Tensor) -> Any:
+    def backward(ctx: Any, d_outputs: Tensor, d_gradient: Tensor) -> Any:
         codes, rows, dim = ctx.shape
         given = len(ctx.needs_input_grad) - 5  # the parts
         flat, *saved = ctx.saved_tensors
@@ -112,7 +124,7 @@ class _ValueGradient(torch.autograd.Function):
         work, sums = Work.on(layers, ctx.act, ctx.dtype, ctx.new_lease()), Sums(layers, ctx.needs_input_grad[5:])
         d_x = torch.zeros_like(flat) if ctx.needs_input_grad[0] else None
         bends = gradient_up(work, sums, tape.beyond(ctx.first), d_gradient.transpose(0, 1).reshape(-1, dim))
-        values_down(work, sums, tape, flat, bends, d_value.t().reshape(-1, 1), d_x)
+        values_down(work, sums, tape, flat, bends, d_outputs.transpose(0, 1).reshape(-1, d_outputs.shape[2]), d_x)
         d_x = None if d_x is None else d_x.view(rows, codes, dim).transpose(0, 1)
         return d_x, None, None, None, None, *sums.flat()
 
