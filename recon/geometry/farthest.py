@@ -27,19 +27,23 @@ def farthest_points(points: Tensor, wanted: list[int], counts: Counts = None, ge
         raise ValueError(f"Clouds of {sizes} points have no {wanted} to choose.")
     if len(points) == 0:
         return torch.zeros(0, dtype=torch.long, device=points.device)
-    padded = torch.nn.utils.rnn.pad_sequence(list(points.detach().split(sizes)), batch_first=True)
-    slots, device = torch.arange(padded.shape[1], device=points.device), points.device
-    # Slots beyond a cloud's end are at no distance, so that they are never the farthest.
-    nearest = torch.where(slots < torch.tensor(sizes, device=device)[:, None], torch.inf, -1.0).to(points.dtype)
+    clouds = [cloud - cloud.mean(dim=0) for cloud in points.detach().split(sizes)]
+    padded, device = torch.nn.utils.rnn.pad_sequence(clouds, batch_first=True), points.device
+    square, one = padded.square().sum(dim=2, keepdim=True), torch.ones_like(padded[..., :1])
+    # |x - y|^2 as one product: (x, |x|^2, 1) (-2 y, 1, |y|^2).
+    left = torch.cat([padded, square, one], dim=2).transpose(1, 2).contiguous()
+    right = torch.cat([-2 * padded, one, square], dim=2)[..., None, :]
+    slots, rows = torch.arange(padded.shape[1], device=device), torch.arange(len(sizes), device=device)
+    # Slots beyond a cloud's end are at no distance, so that they are never the farthest; nor are those chosen again.
+    nearest = torch.where(slots < torch.tensor(sizes, device=device)[:, None], torch.inf, -2.0).to(points.dtype)
     chosen = torch.zeros(len(sizes), max(wanted), dtype=torch.long, device=device)
     current = torch.tensor(_first(sizes, generators_of(generator, len(sizes))), device=device)
-    rows, axes = torch.arange(len(sizes), device=device), padded.permute(2, 0, 1).contiguous()
+    distance = torch.empty_like(nearest)[:, None]
     for number in range(max(wanted)):
         chosen[:, number] = current
-        seen = padded[rows, current].t()[..., None]
-        square = (axes[0] - seen[0]).square_()
-        square.addcmul_(axes[1] - seen[1], axes[1] - seen[1]).addcmul_(axes[2] - seen[2], axes[2] - seen[2])
-        torch.minimum(nearest, square, out=nearest)
+        torch.bmm(right[rows, current], left, out=distance)
+        torch.minimum(nearest, distance[:, 0], out=nearest)
+        nearest[rows, current] = -1.0
         current = nearest.argmax(dim=1)
     starts = [sum(sizes[:cloud]) for cloud in range(len(sizes))]
     return torch.cat([chosen[cloud, :want] + starts[cloud] for cloud, want in enumerate(wanted)])

@@ -14,7 +14,8 @@ from recon.geometry.packed import TINY, Counts, counts_of
 ITERATIONS = 10
 TOLERANCE = 5e-5
 LONGEST_STEP = 0.1
-CHUNK = 4096  # points of a network's pass that stay near the processor
+CHUNK = 2048  # points of a network's pass that stay near a processor,
+ACCELERATOR_CHUNK = 1 << 17  # and that fill an accelerator
 
 
 class SDF(Protocol):
@@ -31,9 +32,14 @@ class GradientSDF(Protocol):
         """Values (N,) and gradients (N, 3)."""
 
 
-def value_and_gradient(sdf: SDF, points: Tensor, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+def pieces(points: Tensor, chunk: int | None = None) -> tuple[Tensor, ...]:
+    """The points in passes of `chunk`, or of what suits their device."""
+    return points.detach().split(chunk or (CHUNK if points.device.type == "cpu" else ACCELERATOR_CHUNK))
+
+
+def value_and_gradient(sdf: SDF, points: Tensor, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """Values (N,) and gradients (N, 3) at `points` (N, 3), without a graph."""
-    parts = [_value_and_gradient(sdf, part) for part in points.detach().split(chunk)]
+    parts = [_value_and_gradient(sdf, part) for part in pieces(points, chunk)]
     return torch.cat([value for value, _ in parts]), torch.cat([gradient for _, gradient in parts])
 
 
@@ -75,7 +81,7 @@ def newton(
     tolerance: float = TOLERANCE,
     longest: float = LONGEST_STEP,
     radius: float | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     counts: Counts = None,
 ) -> Projected:
     """Move points onto the zero level: ``p -= f g / |g|^2``, until the field is small.
@@ -89,7 +95,7 @@ def newton(
         tolerance: of the field's absolute value.
         longest: step; longer ones are cut, since the field is trusted only nearby.
         radius: points farther than twice this from the origin are given up, where that is given.
-        chunk: points evaluated at once.
+        chunk: points evaluated at once; by default what suits the device.
         counts: points a cloud; only needed where each has its own field.
     """
     if isinstance(sdf, Sequence):
@@ -112,6 +118,22 @@ def newton(
         if radius is not None:
             active = active[moved.norm(dim=1) < 2 * radius]
     return Projected(points, gradients, converged)
+
+
+def correct(
+    sdf: SDF | Sequence[SDF], points: Tensor, chunk: int | None = None, counts: Counts = None
+) -> tuple[Tensor, Tensor]:
+    """One step for points that are almost there, without a look at where it leads.
+
+    Returns:
+        (N, 3) points, and (N, 3) gradients before the step.
+    """
+    if isinstance(sdf, Sequence):
+        clouds = zip(sdf, points.split(counts_of(points, counts)), strict=True)
+        moved, gradients = zip(*(correct(field, cloud, chunk) for field, cloud in clouds), strict=True)
+        return torch.cat(moved), torch.cat(gradients)
+    value, gradient = value_and_gradient(sdf, points, chunk)
+    return points - _step(value, gradient, LONGEST_STEP), gradient
 
 
 def _step(value: Tensor, gradient: Tensor, longest: float) -> Tensor:

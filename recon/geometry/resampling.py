@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.geometry.near import Near, Trees, nearest_first
-from recon.geometry.newton import SDF, TOLERANCE, Projected, newton
+from recon.geometry.newton import SDF, TOLERANCE, Projected, correct, newton
 from recon.geometry.packed import Counts, counts_of, diagonals, guarded, means, precisions, spread
 
 Compat = Literal["released"] | None
 PROJECTIONS = 3  # Newton's steps between two moves
 REBUILD = 2  # moves with the same neighbours
 REACH = 1.8  # of a push, in mean distances to the nearest point: just short of second neighbours, where it is evenest
-STRENGTH = 0.3
+STRENGTH = 0.35
 OPPOSITE = -0.5  # cosine between normals of the two sides of a thin part
 
 
@@ -91,7 +91,7 @@ def relax(
     sdf: SDF | Sequence[SDF],
     points: Tensor,
     normals: Tensor,
-    iterations: int = 5,
+    iterations: int = 4,
     k: int = 8,
     tolerance: float = TOLERANCE,
     counts: Counts = None,
@@ -118,8 +118,7 @@ def relax(
         else:
             near = nearest_first(points, points, index)
         points = points + _spring(points, normalize(normals, dim=1), near, sizes)
-        projected = newton(sdf, points, 1, tolerance, counts=sizes)
-        points, normals = projected.points, projected.gradients
+        points, normals = correct(sdf, points, counts=sizes)
     return newton(sdf, points, tolerance=tolerance, counts=sizes)
 
 

@@ -46,6 +46,16 @@ def random(name: str, count: int = 400, seed: int = 0) -> tuple[Tensor, Tensor]:
     return points, torch.nn.functional.normalize(gradients, dim=1)
 
 
+def faces_of_box(count: int) -> tuple[Tensor, Tensor]:
+    """Points on the box, even by area, and unit normals; projection would gather them on its edges."""
+    half, draw = torch.tensor(BOX), seeded()
+    axis = torch.multinomial(half.prod() / half, count, replacement=True, generator=draw)
+    sign = torch.randint(0, 2, (count, 1), generator=draw) * 2.0 - 1
+    normals = sign * torch.eye(3)[axis]
+    inside = (torch.rand(count, 3, generator=draw) * 2 - 1) * half
+    return torch.where(normals != 0, normals * half, inside), normals
+
+
 def gradient(name: str, points: Tensor) -> Tensor:
     points = points.clone().requires_grad_()
     return torch.autograd.grad(FIELDS[name](points).sum(), points)[0]

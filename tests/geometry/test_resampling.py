@@ -14,6 +14,7 @@ from tests.geometry.fields import (
     box,
     distance_to_edge,
     even,
+    faces_of_box,
     gradient,
     random,
     seeded,
@@ -97,8 +98,7 @@ def test_clouds_without_neighbours_stay(count: int) -> None:
 
 def test_points_leave_edges_unless_as_released() -> None:
     """The original divides each coordinate of the moves by its norm over all points."""
-    points, _ = even("box", 1000)
-    normals = gradient("box", points)
+    points, normals = faces_of_box(1000)
     moved, released = (clear_edges(points, normals, compat=compat) for compat in (None, "released"))
     near = lambda p: float((distance_to_edge(p) < 0.01).float().mean())  # noqa: E731
     assert near(moved) < 0.4 * near(points)

@@ -242,18 +242,20 @@ def test_extraction_is_as_even_as_the_original(recorded, shape, count):
     field, generator = SHAPES[shape], torch.Generator().manual_seed(0)
     dense = newton(field, torch.rand(20000, 3, generator=generator) * 2 - 1)
     surface = dense.points[dense.converged]
-    sound, released = (extract(field, count, generator=generator, compat=compat) for compat in (None, "released"))
-    ours, theirs = _statistics(sound.points, surface), _statistics(released.points, surface)
+    sound = extract(field, count, generator=generator)
+    draws = [extract(field, count, generator=generator, compat="released").points for _ in range(4)]
+    ours, theirs = _statistics(sound.points, surface), [_statistics(points, surface) for points in draws]
     assert sound.counts == (recorded["n"],)
     assert field(sound.points).abs().max() <= 5e-5
     assert ours["cv"] <= 0.25
     assert ours["cv"] <= recorded["nn_cv"]
     assert ours["hole"] <= recorded["coverage_max"]
     assert ours["mean"] >= recorded["nn_mean"]
-    # One draw of the original's recipe against another.
-    assert theirs["cv"] == pytest.approx(recorded["nn_cv"], rel=0.15)
-    assert theirs["mean"] == pytest.approx(recorded["nn_mean"], rel=0.1)
-    assert theirs["hole"] <= 1.25 * recorded["coverage_max"]
+    # Four draws of the original's recipe against its one.
+    for key, name in (("cv", "nn_cv"), ("mean", "nn_mean"), ("hole", "coverage_max")):
+        assert np.mean([one[key] for one in theirs]) == pytest.approx(
+            recorded[name], rel=0.15 if key != "hole" else 0.3
+        )
 
 
 @pytest.mark.parametrize(
