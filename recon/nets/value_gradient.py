@@ -37,6 +37,14 @@ class Field(nn.Module):
         """The affine maps in order; latent `codes` (B, C) act through the biases alone."""
         raise NotImplementedError
 
+    def encoded(self, x: Tensor) -> Tensor:
+        """What the layers see as positions: (..., N, d) to (..., N, e)."""
+        return x
+
+    def bounded(self, outputs: Tensor) -> Tensor:
+        """The last step, after the top layer."""
+        return outputs
+
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         """Values by plain operations, which autograd can differentiate any number of times.
 
@@ -51,7 +59,7 @@ class Field(nn.Module):
 
     def outputs(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         """As `forward`, all outputs (..., N, K)."""
-        layers = self.layers(codes)
+        layers, x = self.layers(codes), self.encoded(x)
         h = x
         for number, layer in enumerate(layers):
             a = layer.bias if codes is None else layer.bias[:, None]
@@ -60,7 +68,7 @@ class Field(nn.Module):
             if layer.hidden is not None:
                 a = a + h @ layer.hidden.t()
             h = a if number == len(layers) - 1 else self.activation(a)
-        return h
+        return self.bounded(h)
 
     def value_and_gradient(
         self, x: Tensor, codes: Tensor | None = None, start: int = 0, dtype: torch.dtype | None = None
