@@ -6,8 +6,12 @@ from torch.nn.functional import normalize
 
 from recon.geometry.iso_filters import curvature, denoise_normals, is_flat, pca_frames
 from recon.geometry.isopoints import extract
+from recon.geometry.near import Trees
 from recon.geometry.point_weights import bilateral_weights, heat_weights, laplacian_weights
+from recon.geometry.resampling import resample
 from recon.geometry.saliency import insert, salient
+from recon.geometry.upsampling import upsample
+from recon.geometry.wlop import wlop
 from tests.geometry.fields import (
     FIELDS,
     box,
@@ -64,6 +68,29 @@ def test_surfaces_together_equal_each_alone(compat) -> None:
     for ours, expected in zip(together.clouds(), alone, strict=True):
         torch.testing.assert_close(ours.points, expected.points, rtol=0, atol=1e-6)
         torch.testing.assert_close(ours.gradients, expected.gradients, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("compat", [None, "released"])
+def test_brute_force_finds_the_same_points(compat, monkeypatch) -> None:
+    """As on an accelerator."""
+    trees = extract(torus, 200, generator=seeded(), compat=compat)
+    monkeypatch.setattr(Trees.__init__, "__defaults__", (None, True))
+    torch.testing.assert_close(extract(torus, 200, generator=seeded(), compat=compat).points, trees.points)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_an_accelerator_does_the_same() -> None:
+    start, normals = random("torus", 800)
+    results = []
+    for device in ("cpu", "cuda"):
+        points, facing = start.to(device), normals.to(device)
+        found = extract(torus, 300, start=points, generator=seeded())
+        assert found.points.device.type == device
+        assert found.counts == (300,)
+        assert variation(found.points.cpu()) < 0.14
+        moved = resample(torus, points, facing, 1).points, wlop(points, start=points[::2] + 0.01)[0]
+        results.append(torch.cat([*moved, upsample(points, 900)[0][100:]]).cpu())
+    assert ((results[0] - results[1]).norm(dim=1) < 1e-4).float().mean() >= 0.99
 
 
 def test_points_beyond_the_sphere_are_dropped() -> None:

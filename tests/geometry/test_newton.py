@@ -91,6 +91,18 @@ def test_autograd_works_in_inference_mode() -> None:
     assert found.converged.float().mean() > 0.98
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_autocast_does_not_reach_the_projection(plain: bool) -> None:
+    torch.manual_seed(0)
+    net = MLP(widths=(32,) * 3, skip=(), radius=0.6)
+    field = (lambda p: net(p)) if plain else net
+    expected = newton(field, starts())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = newton(field, starts())
+    torch.testing.assert_close(found.points, expected.points)
+    assert torch.equal(found.converged, expected.converged)
+
+
 def test_several_fields_of_several_clouds() -> None:
     points = starts()
     both = newton([sphere, torus], points, counts=[100, 200])
