@@ -36,9 +36,7 @@ class NormedLinear(nn.Module):
 
 def legacy_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state under the names of torch's new weight normalisation, under the old ones (which are ours)."""
-    return {
-        key.replace(LENGTH, "weight_g").replace(DIRECTION, "weight_v"): value for key, value in state.items()
-    }
+    return {key.replace(LENGTH, "weight_g").replace(DIRECTION, "weight_v"): value for key, value in state.items()}
 
 
 def parametrized_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
