@@ -21,6 +21,7 @@ from recon.methods.schedules import falling, scheduled
 from recon.methods.view_scores import ViewScores
 from recon.nets import convrnn
 from recon.nets.convrnn import State
+from recon.nets.r2n2_init import initialize_he
 from recon.nets.r2n2_layout import LAYOUTS, Cell, Family
 from recon.nets.r2n2_weights import load_r2n2
 from recon.observations import Observation, Views, Voxels
@@ -49,6 +50,7 @@ class R2N2(Method):
         grid: cells along a side.
         decoder: channels of its layers; null means 128, 128, 64, 32, halved for each further doubling.
         resolution: voxels along a side, of what is predicted and of the data: 32, 64 or 128.
+        init: how weights start: as in the ``family``'s program; or ``he``, from which narrow networks learn far sooner.
         lr: learning rate of Adam, at the start.
         lr_drops: how many epochs or steps are done when it falls.
         lr_factor: what it is then multiplied by.
@@ -86,6 +88,7 @@ class R2N2(Method):
         grid: int = 4,
         decoder: Sequence[int] | None = None,
         resolution: int = 32,
+        init: Literal["family", "he"] = "family",
         lr: float = 1e-4,
         lr_drops: Sequence[int] = (2, 9, 19, 49),
         lr_factor: float = 0.5,
@@ -110,6 +113,8 @@ class R2N2(Method):
         self.net = convrnn.R2N2(
             family, cell, kernel, residual, image, encoder, feature, hidden, grid, decoder, resolution
         )
+        if init == "he":
+            initialize_he(self.net)
         self.side = image or LAYOUTS[family].image
         self.lr, self.lr_drops, self.lr_factor, self.lr_unit = lr, tuple(lr_drops), lr_factor, lr_unit
         self.epochs, self.steps = (length, None) if lr_unit == "epoch" else (None, length)

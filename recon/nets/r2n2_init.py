@@ -6,6 +6,8 @@ import math
 
 from torch import nn
 
+from recon.nets.r2n2_layout import SLOPE
+
 BIAS = 0.1
 
 
@@ -27,3 +29,15 @@ def initialize(net: nn.Module, gates: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, math.sqrt(2 / n))
             if module.bias is not None:
                 nn.init.constant_(module.bias, BIAS)
+
+
+def initialize_he(net: nn.Module) -> None:
+    """Draw all weights so that signals keep their size through leaky ReLUs (He et al. 2015), and set biases to zero.
+
+    From the families' own weights what an image adds to its features is soon small beside what all images share.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, SLOPE)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -96,6 +96,19 @@ def test_training_learns_a_cube(method) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_signals_of_images_survive_with_he_weights() -> None:
+    """Features of two images differ by a share of their size; with PyTorch's own weights by almost nothing."""
+    images = torch.full((2, 1, 3, 128, 128), 0.94)
+    images[0, ..., 30:90, 30:90], images[1, ..., 50:120, 20:60] = 0.2, 0.5
+    apart = {}
+    for init in ("family", "he"):
+        torch.manual_seed(0)
+        features = R2N2(encoder=(8, 12, 16, 24, 24, 24), feature=40, hidden=4, init=init).net.encode(images)[:, 0]
+        apart[init] = float((features[0] - features[1]).norm() / features.norm())
+    assert apart["he"] > 0.1
+    assert apart["he"] > 5 * apart["family"]
+
+
 def test_divergence_is_told() -> None:
     method = R2N2(**SMALL, max_loss=0.1)
     with pytest.raises(TrainingError, match=r"max_loss=0\.1"):
