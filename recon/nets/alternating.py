@@ -34,7 +34,6 @@ class Exchange(nn.Module):
         c = self.out(self._hidden(grids, cells)) + self.carry(c)
         return cells.write(c), c
 
-
     def _hidden(self, grids: Tensor, cells: Cells) -> Tensor:
         """What the first layer makes of the grids read at the points: (B N, 2 width)."""
         if cells.is_volume or cells.count >= cells.points:

@@ -23,8 +23,13 @@ from recon.nets.occupancy_net import OccupancyNet
 POINTS = {"lift": "fc_pos", "first": "fc_0", "second": "fc_1", "out": "fc_c"}
 EXCHANGE = {"exchange.hidden": "fc_comm.0", "exchange.out": "fc_comm.2", "exchange.carry": "fc_c"}
 ATTENTION = {
-    **{"query": "fc_q{}", "key": "fc_k{}", "value": "fc_v{}", "offset.0": "fc_di{}.0", "offset.1": "fc_di{}.2"},
-    **{"attention.0": "attention{}.attention_mlp.0", "attention.1": "attention{}.attention_mlp.2"},
+    "query": "fc_q{}",
+    "key": "fc_k{}",
+    "value": "fc_v{}",
+    "offset.0": "fc_di{}.0",
+    "offset.1": "fc_di{}.2",
+    "attention.0": "attention{}.attention_mlp.0",
+    "attention.1": "attention{}.attention_mlp.2",
 }
 HEAD = {"position": "fc_p", "head.mix": "fc_c", "head.blocks": "blocks", "head.out": "fc_out"}
 DEAD = (
@@ -134,8 +139,10 @@ def canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def author_names(net: OccupancyNet) -> dict[str, tuple[str, ...]]:
     """For each of our tensors their names of it: three for one that is stacked by planes, else one."""
-    last = f"up.{len(net.unet.up) - 1}."
-    return {key: _author_names(key, net.kind == "volume", net.alternating, last) for key in net.state_dict()}
+    keys = list(net.state_dict())
+    last = [key.removeprefix("unet.") for key in keys if key.startswith("unet.up.")][-1]
+    stage = ".".join(last.split(".")[:2]) + "."
+    return {key: _author_names(key, net.kind == "volume", net.alternating, stage) for key in keys}
 
 
 def is_stacked(key: str) -> bool:

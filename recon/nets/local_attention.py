@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROWS = {torch.float32: 2304, torch.bfloat16: 9216}
-"""Neighbours in a piece: at 128 channels 1.2 MB, which stays in a core's cache; small products in bfloat16 cost more."""
+"""Neighbours in a piece: at 128 channels 1.2 MB, which a core's cache holds; small products in bfloat16 cost more."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def _forward(query: Tensor, near: Tensor, offsets: Tensor, w: Weights) -> _Piece
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, rows: Tensor, index: Tensor, offsets: Tensor, *weights: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, rows: Tensor, index: Tensor, offsets: Tensor, *weights: Tensor) -> Tensor:
         ctx.save_for_backward(query, rows, index, offsets, *weights)
         answer = torch.empty_like(query)
         stacked = Weights(*weights)

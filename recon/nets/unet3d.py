@@ -42,7 +42,9 @@ class NormConv(nn.Module):
     def _affine(self, skip: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
         """(B, before, 1, 1, 1) scale and shift of the group normalisation of both."""
         moments = [torch.var_mean(part, dim=(2, 3, 4), correction=0) for part in (skip, below)]
-        var, mean = (torch.cat(parts, dim=1).unflatten(1, (self.norm.num_groups, -1)) for parts in zip(*moments))
+        var, mean = (
+            torch.cat(parts, dim=1).unflatten(1, (self.norm.num_groups, -1)) for parts in zip(*moments, strict=True)
+        )
         middle = mean.mean(dim=2, keepdim=True)
         spread = (var + (mean - middle) ** 2).mean(dim=2, keepdim=True)
         scale = (spread + self.norm.eps).rsqrt().expand_as(mean).flatten(1) * self.norm.weight
@@ -62,7 +64,6 @@ class DoubleConv(nn.Sequential):
     def __init__(self, before: int, width: int, down: bool) -> None:
         middle = max(width // 2, before) if down else width
         super().__init__(NormConv(before, middle), NormConv(middle, width))
-
 
     def joined(self, skip: Tensor, below: Tensor) -> Tensor:
         """Of a skip and what comes from below at half its resolution (see `NormConv.joined`)."""

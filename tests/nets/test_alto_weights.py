@@ -108,7 +108,7 @@ def test_missing_strange_and_wrong_tensors_are_named(options: dict[str, Any], tm
     for state in (
         {key: value for key, value in whole.items() if key != victim},
         {**whole, victim: torch.zeros(2, 2)},
-        {**{k: v for k, v in whole.items()}, "encoder.fc_extra.weight": torch.zeros(2)},
+        {**whole, "encoder.fc_extra.weight": torch.zeros(2)},
     ):
         culprit = "fc_extra" if "encoder.fc_extra.weight" in state else victim
         with pytest.raises(CheckpointError, match=culprit):
@@ -117,7 +117,7 @@ def test_missing_strange_and_wrong_tensors_are_named(options: dict[str, Any], tm
 
 def test_the_resolution_must_be_given(tmp_path: Path) -> None:
     file = _file(tmp_path, _theirs(OccupancyNet("triplane", 16, 8)))
-    with pytest.raises(CheckpointError, match="method.resolution=64"):
+    with pytest.raises(CheckpointError, match=r"method\.resolution=64"):
         read_authors(file).net(None)
 
 

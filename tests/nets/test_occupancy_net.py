@@ -77,7 +77,9 @@ def test_it_is_the_same_every_time(options: dict[str, Any]) -> None:
 def test_latents_go_by_their_names() -> None:
     points = torch.rand(2, 60, 3) - 0.5
     planes = OccupancyNet("triplane", 8, 8).encode(points).planes
-    assert {name: tuple(plane.shape) for name, plane in planes.items()} == dict.fromkeys(("xz", "xy", "yz"), (2, 8, 8, 8))
+    assert {name: tuple(plane.shape) for name, plane in planes.items()} == dict.fromkeys(
+        ("xz", "xy", "yz"), (2, 8, 8, 8)
+    )
     assert OccupancyNet("volume", 8, 8).encode(points).grid.shape == (2, 8, 8, 8, 8)
 
 
@@ -104,7 +106,9 @@ def test_an_alternating_net_keeps_its_finest_resolution_for_two_stages(levels: i
     assert poolings(levels) == times
 
 
-@pytest.mark.parametrize(("latent", "published", "dead"), [("triplane", 2_763_073, 15_648), ("volume", 5_064_801, 23_872)])
+@pytest.mark.parametrize(
+    ("latent", "published", "dead"), [("triplane", 2_763_073, 15_648), ("volume", 5_064_801, 23_872)]
+)
 def test_published_sizes_less_what_no_output_depends_on(latent: Any, published: int, dead: int) -> None:
     assert sum(p.numel() for p in OccupancyNet(latent).parameters()) == published - dead
 

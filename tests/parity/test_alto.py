@@ -41,7 +41,7 @@ def _recipe(kind: str, seed: int) -> dict[str, Tensor]:
     shapes = json.loads(next(ROOT.rglob(f"shapes_{'triplane' if kind == 'tri' else 'volume'}.json")).read_text())
     state = {}
     for key, shape in shapes.items():
-        x = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32).standard_normal(shape)  # noqa: NPY002
+        x = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32).standard_normal(shape)
         if "groupnorm.weight" in key:
             x = 1 + 0.1 * x
         elif len(shape) == 1:
@@ -157,7 +157,8 @@ def _traced(key: str, theirs: np.ndarray, seen: dict[str, Any], net: OccupancyNe
 def test_coordinates_and_bins_are_the_authors(path: Path) -> None:
     data = np.load(path)
     points = torch.from_numpy(data["p"])
-    u = dict(zip((*PLANES, "grid"), [*unit_coordinates(points, "triplane"), *unit_coordinates(points, "volume")]))
+    found = [*unit_coordinates(points, "triplane"), *unit_coordinates(points, "volume")]
+    u = dict(zip((*PLANES, "grid"), found, strict=True))
     compared = 0
     for key in data.files:
         kind, _, rest = key.partition("_")
