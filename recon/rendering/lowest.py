@@ -18,7 +18,8 @@ def lowest_of_draws(at: At, numbers: Tensor, near: Tensor, far: Tensor, draws: T
     Args:
         at: gives the field on rays, by their numbers (K,), at distances (K,).
         numbers: (M,) of the rays.
-        near, far: (M,) where the search begins and ends.
+        near: (M,) where the search begins.
+        far: (M,) where it ends.
         draws: (D,) in [0, 1], where between them all rays are asked.
         piece: samples that are held at once.
     """
@@ -50,7 +51,8 @@ def lowest_about(at: At, numbers: Tensor, best: Tensor, least: Tensor, near: Ten
         numbers: (M,) of the rays.
         best: (M,) where tracing has met the least value.
         least: (M,) that value.
-        near, far: (M,) where rays enter and leave the sphere.
+        near: (M,) where rays enter the sphere.
+        far: (M,) where they leave it.
     """
     reach = REACH * least.clamp(min=0)
     low, high = torch.maximum(best - reach, near), torch.minimum(best + reach, far)

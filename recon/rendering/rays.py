@@ -25,13 +25,17 @@ def rays(pixels: Tensor, intrinsics: Tensor, pose: Tensor) -> tuple[Tensor, Tens
     return pose[..., None, :3, 3].expand_as(directions), directions
 
 
-def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+def sphere_interval(
+    origins: Tensor, directions: Tensor, radius: float = 1.0, compat: str | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where rays enter and leave a sphere about the origin (IDR, supplement 1).
 
     Args:
         origins: (..., 3).
         directions: (..., 3), unit.
         radius: of the sphere.
+        compat: ``"released"``: as in Iso-Points' program, which takes distances without their signs, so that rays
+            that start within the sphere begin as far ahead as the sphere is behind them.
 
     Returns:
         Distances of entry and exit (...), not behind the origin and 0 where the sphere is missed, and hit (...) bool.
@@ -42,7 +46,33 @@ def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) ->
     hit = square > 0
     half = square.clamp(min=0).sqrt()
     zero = torch.zeros_like(middle)
-    near, far = (torch.where(hit, t, zero).clamp(min=0) for t in (middle - half, middle + half))
+    near, far = (torch.where(hit, t, zero) for t in (middle - half, middle + half))
+    if compat == "released":
+        return near.abs(), far.abs(), hit
+    return near.clamp(min=0), far.clamp(min=0), hit
+
+
+def box_interval(origins: Tensor, directions: Tensor, half: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Where rays enter and leave the cube ``[-half, half]^3``.
+
+    Args:
+        origins: (..., 3).
+        directions: (..., 3).
+        half: half the cube's side.
+
+    Returns:
+        As `sphere_interval`.
+    """
+    # A ray along a side is between its two planes for ever, or never: infinities say so, but 0 / 0 would not.
+    parallel = directions == 0
+    steps = 1 / torch.where(parallel, 1.0, directions)
+    first, second = (-half - origins) * steps, (half - origins) * steps
+    within = origins.abs() <= half
+    forever = torch.full_like(first, torch.inf)
+    low = torch.where(parallel, torch.where(within, -forever, forever), torch.minimum(first, second)).amax(dim=-1)
+    high = torch.where(parallel, torch.where(within, forever, -forever), torch.maximum(first, second)).amin(dim=-1)
+    hit = low < high
+    near, far = (torch.where(hit, t, 0.0).clamp(min=0) for t in (low, high))
     return near, far, hit
 
 

@@ -1,8 +1,8 @@
 """Where rays meet the zero level of a field: sphere tracing from both sides (Yariv et al. 2020, supplement 1.1).
 
 Each ray is traced from where it enters the sphere of interest and, backwards, from where it leaves. Rays on which this
-has not ended after some steps are sampled, and a first change of sign is narrowed down by the secant method. In training
-rays that miss, or that should, also need the place where the field is least, for the loss on masks.
+has not ended after some steps are sampled, and a first change of sign is narrowed down by the secant method. In
+training, rays that miss, or that should, also need the place where the field is least, for the loss on masks.
 
 Rays still under way are lists of numbers, front and back ends in one list, so that the field is asked once a step and
 only about them.
@@ -94,7 +94,7 @@ class SphereTracer:
         distance, hit = march.front.clone(), march.front < march.back
         stuck = march.stuck
         if len(stuck):
-            distance[stuck], hit[stuck] = self._sample(rays, stuck, march, inside)
+            distance[stuck], hit[stuck] = self._sample(rays, stuck, march.front, march.back, inside)
         if inside is None:
             return Traced(distance, hit)
         seek = ~(hit & inside)
@@ -150,13 +150,21 @@ class SphereTracer:
         front, back_end = ends.chunk(2)
         return March(front, back_end, active[active < count], best.view(2, -1), least.view(2, -1))
 
-    def _sample(self, rays: _Rays, stuck: Tensor, march: March, inside: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Distance and hit on the rays `stuck`."""
-        steps = torch.linspace(0, 1, self.samples, dtype=march.front.dtype, device=stuck.device)
+    @torch.no_grad()
+    def first_surface(self, sdf: SDF, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> Traced:
+        """The same by samples and the secant method alone, on all rays, between `near` and `far` (N,)."""
+        every = torch.arange(len(near), device=near.device)
+        return Traced(*self._sample(_Rays(sdf, origins, directions), every, near, far, None))
+
+    def _sample(
+        self, rays: _Rays, numbers: Tensor, near: Tensor, far: Tensor, inside: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Distance and hit on the rays `numbers`."""
+        steps = torch.linspace(0, 1, self.samples, dtype=near.dtype, device=near.device)
         found = []
-        for part in stuck.split(max(PIECE // self.samples, 1)):
-            start = march.front[part]
-            depths = start[:, None] + steps * (march.back[part] - start)[:, None]
+        for part in numbers.split(max(PIECE // self.samples, 1)):
+            start = near[part]
+            depths = start[:, None] + steps * (far[part] - start)[:, None]
             if self.compat == "released":
                 values = rays.at(part.repeat_interleave(self.samples), depths.flatten()).view_as(depths)
             else:
