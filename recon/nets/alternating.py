@@ -124,7 +124,8 @@ class AlternatingUNet(nn.Module):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
                 if module.kernel_size != (1, 1):  # maps of single cells are products, whose gradients are rows
-                    module.to(memory_format=torch.channels_last)  # as pictures are; else each step turns them around
+                    # As pictures are; else each step turns them around.
+                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
 
     def forward(self, sparse: Tensor, c: Tensor, places: Places) -> Tensor:
         """Sparse planes (3 B, width, R, R) and point features (B N, width) to planes of the same shape."""

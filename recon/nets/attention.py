@@ -141,13 +141,15 @@ class AttentionDecoder(nn.Module):
     def tell(self, cells: Tensor) -> Tensor:
         """Keys and values of (G, M, width) cells: (G M, 2 H)."""
         weight = torch.cat([self.key.weight, self.value.weight], dim=1)
+        assert self.key.bias is not None
+        assert self.value.bias is not None
         bias = torch.cat([self.key.bias, self.value.bias], dim=2)
         return torch.baddbmm(bias, cells, weight.transpose(1, 2)).flatten(0, 1)
 
     def _weights(self) -> Weights:
-        first, second = self.offset
-        mix, score = self.attention
-        return Weights(first.weight, first.bias, second.weight, second.bias, mix.weight, mix.bias, score.weight)
+        (first, second), (mix, score) = self.offset, self.attention
+        parts = (first.weight, first.bias, second.weight, second.bias, mix.weight, mix.bias, score.weight)
+        return Weights(*parts)  # type: ignore[arg-type] # torch types a ModuleList by nn.Module
 
     def _read(self, cells: Tensor, u: Tensor, resolution: int) -> Tensor:
         """Multilinear samples of (G, B R^D, C) at (G, B, Q, D), grid by grid: (G, B Q, C)."""

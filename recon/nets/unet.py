@@ -65,7 +65,8 @@ class UNet(nn.Module):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
                 if module.kernel_size != (1, 1):  # maps of single cells are products, whose gradients are rows
-                    module.to(memory_format=torch.channels_last)  # as pictures are; else each step turns them around
+                    # As pictures are; else each step turns them around.
+                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width, R, R) to the same shape."""

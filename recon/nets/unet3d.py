@@ -67,7 +67,9 @@ class DoubleConv(nn.Sequential):
 
     def joined(self, skip: Tensor, below: Tensor) -> Tensor:
         """Of a skip and what comes from below at half its resolution (see `NormConv.joined`)."""
-        return self[1](self[0].joined(skip, below))
+        first, second = self
+        assert isinstance(first, NormConv)
+        return second(first.joined(skip, below))
 
 
 def _by_child(weight: Tensor) -> Tensor:
@@ -113,5 +115,6 @@ class UNet3d(nn.Module):
             x = stage(F.max_pool3d(x, 2) if number else x)
             skips.append(x)
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            assert isinstance(stage, DoubleConv)
             x = stage.joined(skip, x)
         return self.final(x)

@@ -109,7 +109,7 @@ class _ValueGradient(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, act: Activation, scratch: Scratch, dtype: torch.dtype, start: int, *parts: Tensor
     ) -> Any:
-        codes, rows, dim = x.shape
+        codes, _, dim = x.shape
         flat = x.transpose(0, 1).reshape(-1, dim)
         first = start * codes
         ctx.new_lease = partial(scratch.lease, (x.shape, first, dtype), x.device)

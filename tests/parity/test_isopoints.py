@@ -28,8 +28,25 @@ from recon.geometry.resampling import resample
 from recon.geometry.saliency import insert
 from recon.geometry.upsampling import upsample
 from recon.geometry.wlop import wlop
+from recon.losses.rendering import IDRObjective
+from recon.nets.frozen import Frozen
+from recon.nets.idr_weights import SINE, siren_options
+from recon.nets.siren import Siren
+from recon.rendering.intersection import along_normal, along_ray
+from recon.rendering.rays import box_interval, sphere_interval
 from recon.rendering.rays import rays as torch_rays
-from recon.rendering.rays import sphere_interval
+from recon.rendering.short_steps import step_along
+from recon.rendering.sphere_tracing import SphereTracer
+from tests.parity.isopoints_files import (
+    Counted,
+    arrays,
+    config,
+    implicit,
+    rays_of,
+    rendering,
+    seeded,
+    tracer_of,
+)
 
 ROOT = Path(os.environ.get("RECON_PARITY_DIR") or Path(__file__).parents[3] / "shared" / "parity") / "isopoints"
 RAYS = 1e-5
@@ -337,3 +354,246 @@ def test_newton_on_a_network(path):
     assert _off(result.points, data["points"])[both].max() < 1e-5
     error = _off(result.gradients, data["normals"])[both]
     assert (error / data["normals"][both].norm(dim=1)).max() < 1e-4
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+VALUES, GRADIENTS = 1e-5, 1e-4
+
+
+def _close(ours: torch.Tensor, theirs: torch.Tensor, relative: float = 0.0, absolute: float = VALUES) -> None:
+    """Equal, relative to the largest of `theirs`: single entries may be differences of large ones."""
+    assert ours.shape == theirs.shape
+    assert (ours.detach() - theirs).abs().max() <= absolute + relative * theirs.abs().max()
+
+
+@pytest.mark.parametrize("path", _files("idr_implicit*.npz", "x", "out", "grad", "sd/lin0.weight_v"))
+def test_implicit_network(path):
+    data, net = arrays(path), implicit(path)
+    outputs, gradient = net.outputs_and_gradient(data["x"])
+    _close(outputs, data["out"])
+    _close(net.outputs(data["x"]), data["out"])
+    _close(Frozen(net)(data["x"]), data["out"][:, 0])
+    _close(gradient, data["grad"], GRADIENTS, 0)
+
+
+@pytest.mark.parametrize("path", _files("idr_implicit*.npz", "x", "config", "seed"))
+def test_initialisation_draws_as_the_original(path):
+    data, net = arrays(path), seeded(path)
+    outputs, gradient = net.outputs_and_gradient(data["x"])
+    expected = torch.cat([data["sdf"][:, None], data["feat8"]], dim=1) if "sdf" in data else data["out"]
+    _close(outputs[:, : expected.shape[1]], expected)
+    _close(gradient, data["grad"], GRADIENTS, 0)
+    for key, value in arrays(path, "sd/").items():
+        assert torch.equal(net.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("mode", ["idr", "no_view_dir", "no_normal"])
+@pytest.mark.parametrize("path", _files("idr_rendering*.npz", "points", "features", "idr/rgb"))
+def test_rendering_network(path, mode):
+    data = arrays(path)
+    net = rendering(path, data["features"].shape[1], f"{mode}/sd/")
+    assert net.mode == mode
+    _close(net(*(data[key] for key in ("points", "normals", "view_dirs", "features"))), data[f"{mode}/rgb"])
+
+
+@pytest.mark.parametrize("path", _files("iso_rendering*.npz", "points", "latent", "rgb"))
+def test_rendering_network_of_isopoints(path):
+    data = arrays(path)
+    net = rendering(path, data["latent"].shape[1], layout="isopoints")
+    _close(net(*(data[key] for key in ("points", "normals", "view_dirs", "latent"))), data["rgb"])
+
+
+@pytest.mark.parametrize("path", _files("iso_sdfnet*.npz", "x", "sdf", "latent", "sd/lin0.weight_v"))
+def test_implicit_network_of_isopoints(path):
+    data = arrays(path)
+    net = implicit(path, squash=True)
+    outputs, gradient = net.outputs_and_gradient(data["x"])
+    _close(outputs, torch.cat([data["sdf"], data["latent"]], dim=1))
+    _close(Frozen(net)(data["x"]), data["sdf"][:, 0])
+    _close(gradient, data["grad"], GRADIENTS, 0)
+
+
+@pytest.mark.parametrize("path", _files("siren*.npz", "x", "sdf", "grad", "sd/net.0.linear.weight"))
+def test_siren(path):
+    data, state = arrays(path), {SINE.sub(r"lin\1.\2", key): v for key, v in arrays(path, "sd/").items()}
+    options = siren_options(path, state)
+    torch.manual_seed(int(data["seed"]))
+    net = Siren(**options, omega=config(path)["first_omega_0"])
+    for key, value in state.items():
+        assert torch.equal(net.state_dict()[key], value), key
+    value, gradient = net.value_and_gradient(data["x"])
+    _close(value, data["sdf"][:, 0])
+    _close(gradient, data["grad"], GRADIENTS, 0)
+
+
+# --- tracing ----------------------------------------------------------------------------------------------------------
+
+DISTANCE, MASKS = 1e-4, 0.998
+
+
+def _traced_alike(found, mask, distance, where, sure=0.998):
+    """Masks and, on common hits within `where`, distances, but for grazing rays, whose crossing is ill-conditioned."""
+    assert (found.hit == mask).float().mean() >= MASKS
+    common = found.hit & mask & where
+    assert ((found.distance - distance)[common].abs() <= DISTANCE).float().mean() >= sure
+
+
+@pytest.mark.parametrize("compat", [None, "released"])
+@pytest.mark.parametrize("path", _files("raytrace*.npz", "eval_mask", "eval_dists", "train_mask"))
+def test_rays_are_traced_as_in_idr(path, compat):
+    data, sdf = arrays(path), Frozen(implicit(path))
+    origins, directions = rays_of(data)
+    found = tracer_of(path, compat)(sdf, origins, directions)
+    _traced_alike(found, data["eval_mask"], data["eval_dists"], torch.ones_like(found.hit))
+    if compat == "released":
+        points = origins + found.distance[:, None] * directions
+        assert (_off(points, data["eval_points"]) <= DISTANCE).float().mean() >= MASKS
+
+
+@pytest.mark.parametrize("path", _files("raytrace*.npz", "train_min_steps_u01", "train_dists", "train_points"))
+def test_recorded_draws_give_the_recorded_least_values(path):
+    data, sdf = arrays(path), Frozen(implicit(path))
+    origins, directions = rays_of(data)
+    inside, draws = data["object_mask"], data["train_min_steps_u01"]
+    found = tracer_of(path, "released")(sdf, origins, directions, inside, draws=draws)
+    _traced_alike(found, data["train_mask"], data["train_dists"], inside)
+    ours, theirs = (sdf(p) for p in (origins + found.distance[:, None] * directions, data["train_points"]))
+    assert ((ours - theirs).abs() <= DISTANCE).float().mean() >= MASKS
+    # Two samples may be least to within rounding: the place is less certain than the value.
+    assert ((found.distance - data["train_dists"]).abs() <= DISTANCE).float().mean() >= 0.99
+
+
+@pytest.mark.parametrize("path", _files("raytrace*.npz", "object_mask", "train_mask", "train_points"))
+def test_least_values_cost_a_third_and_are_no_worse(path):
+    data, sdf = arrays(path), Counted(Frozen(implicit(path)))
+    origins, directions = rays_of(data)
+    inside = data["object_mask"]
+    found = tracer_of(path, None)(sdf, origins, directions, inside)
+    ours = sdf.points
+    released = Counted(sdf.field)
+    tracer_of(path, "released")(released, origins, directions, inside, draws=data["train_min_steps_u01"])
+    assert ours <= released.points / 3
+    _traced_alike(found, data["train_mask"], data["train_dists"], inside)
+    least = ~(data["train_mask"] & inside)
+    points = (origins + found.distance[:, None] * directions)[least]
+    assert (sdf(points) - sdf(data["train_points"][least])).mean() <= 1e-3
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("iso_tracing*.npz", "cube0", "cube_mask"))
+def test_rays_meet_the_cube(path, shape):
+    data = arrays(path)
+    origins, directions = rays_of(data)
+    mask = data[f"{shape}/cube_mask"].flatten()
+    entries = [data[f"{shape}/cube{end}"].reshape(-1, 3) for end in (0, 1)]
+    half = float(entries[0][mask].abs().amax(dim=1).median())
+    near, far, hit = box_interval(origins, directions, half)
+    assert torch.equal(hit, mask)
+    for distance, entry in zip((near, far), entries, strict=True):
+        assert _off(origins + distance[:, None] * directions, entry)[mask].max() <= RAYS
+
+
+@pytest.mark.parametrize("path", _files("iso_tracing*.npz", "sphere0", "sphere_mask"))
+def test_rays_meet_the_sphere_of_isopoints(path):
+    data = arrays(path)
+    origins, directions = rays_of(data)
+    near, far, hit = sphere_interval(origins, directions, compat="released")
+    mask = data["sphere_mask"].flatten()
+    assert torch.equal(hit, mask)
+    for distance, key in ((near, "sphere0"), (far, "sphere1")):
+        assert _off(origins + distance[:, None] * directions, data[key].reshape(-1, 3))[mask].max() <= RAYS
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("iso_tracing*.npz", "rt_mask", "rt_dists"))
+@pytest.mark.parametrize("compat", [None, "released"])
+def test_rays_are_traced_as_in_isopoints(path, shape, compat):
+    data = arrays(path)
+    origins, directions = rays_of(data)
+    interval = sphere_interval(origins, directions, compat=compat)
+    found = SphereTracer(compat=compat)(SHAPES[shape], origins, directions, interval=interval)
+    mask = data[f"{shape}/rt_mask"].flatten()
+    _traced_alike(found, mask, data[f"{shape}/rt_dists"].flatten(), torch.ones_like(mask), sure=1.0)
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("iso_tracing*.npz", "st_points", "st_mask", "cube0"))
+def test_short_steps_of_isopoints(path, shape):
+    data = arrays(path)
+    _, directions = rays_of(data)
+    found = step_along(SHAPES[shape], data[f"{shape}/cube0"].reshape(-1, 3), directions)
+    assert (found.converged == data[f"{shape}/st_mask"].flatten()).float().mean() >= MASKS
+    assert (_off(found.points, data[f"{shape}/st_points"].reshape(-1, 3)) <= DISTANCE).float().mean() >= MASKS
+    _close(found.value, data[f"{shape}/st_sdf"].flatten(), absolute=DISTANCE)
+
+
+@pytest.mark.parametrize(("path", "shape"), _shapes("iso_tracing*.npz", "zc_points", "zc_mask", "cube0", "cube1"))
+@pytest.mark.parametrize("compat", [None, "released"])
+def test_first_surfaces_between_samples(path, shape, compat):
+    data = arrays(path)
+    origins, directions = rays_of(data)
+    near, far = ((_part_of(data, shape, end) - origins).mul(directions).sum(dim=1) for end in ("cube0", "cube1"))
+    found = SphereTracer(compat=compat).first_surface(SHAPES[shape], origins, directions, near, far)
+    mask = data[f"{shape}/zc_mask"].flatten()
+    assert (found.hit == mask).float().mean() >= MASKS
+    both = found.hit & mask
+    points = origins + found.distance[:, None] * directions
+    assert _off(points, _part_of(data, shape, "zc_points"))[both].max() <= DISTANCE
+
+
+def _part_of(data, shape, key):
+    return data[f"{shape}/{key}"].reshape(-1, 3)
+
+
+# --- differentiable intersection and losses ---------------------------------------------------------------------------
+
+
+def _gradients_alike(net, loss, expected):
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        _close(parameter.grad, expected[name], GRADIENTS, 1e-6)
+
+
+@pytest.mark.parametrize("path", _files("idr_sample*.npz", "surface_points", "out_points", "w", "sd/lin0.weight_v"))
+def test_intersection_moves_along_the_ray(path):
+    data, net = arrays(path), implicit(path)
+    value, gradient = net.value_and_gradient(data["surface_points"])
+    _close(gradient, data["surface_grad"], GRADIENTS, 0)
+    points = along_ray(data["cam_loc"], data["ray_dirs"], data["surface_dists"], value, data["surface_grad"])
+    _close(points, data["out_points"])
+    _gradients_alike(net, (points * data["w"]).sum(), arrays(path, "grad/"))
+
+
+@pytest.mark.parametrize("path", _files("newton_neural*.npz", "sample_in", "sample_out", "dir_out", "dir_cam"))
+def test_samples_of_isopoints_move_with_the_surface(path):
+    data, net = arrays(path), implicit(path, squash=True)
+    value, gradient = net.value_and_gradient(data["sample_in"])
+    points = along_normal(data["sample_in"], value, gradient)
+    _close(points, data["sample_out"])
+    _gradients_alike(net, (points * data["w"]).sum(), arrays(path, "sample_grad/"))
+    net.zero_grad()
+    value, gradient = net.value_and_gradient(data["sample_in"])
+    distance = ((data["sample_in"] - data["dir_cam"]) * data["dir_ray"]).sum(dim=1)
+    points = along_ray(data["dir_cam"], data["dir_ray"], distance, value, gradient)
+    _close(points, data["dir_out"])
+    _gradients_alike(net, (points * data["w"]).sum(), arrays(path, "dirsample_grad/"))
+
+
+@pytest.mark.parametrize("path", _files("idr_sample*.npz", "rgb_values", "sdf_output", "network_object_mask"))
+def test_losses_of_idr(path):
+    data = arrays(path)
+    inside, hit = data["object_mask"], data["network_object_mask"]
+    both, truth = inside & hit, data["rgb_gt"].reshape(-1, 3)
+    names = {"loss": "loss", "rgb_loss": "rgb", "eikonal_loss": "eikonal", "mask_loss": "mask"}
+    alphas = sorted({int(m[1]) for key in data if (m := re.match(r"alpha(\d+)/", key))})
+    assert alphas
+    for alpha in alphas:
+        terms = IDRObjective()(
+            data["rgb_values"][both],
+            truth[both],
+            data["sdf_output"][~both, 0],
+            inside[~both],
+            data["grad_theta"],
+            sharpness=alpha,
+            count=len(inside),
+        )
+        for theirs, ours in names.items():
+            assert terms[ours].item() == pytest.approx(data[f"alpha{alpha}/{theirs}"].item(), rel=1e-5), theirs
