@@ -432,11 +432,11 @@ def test_siren(path):
 DISTANCE, MASKS = 1e-4, 0.998
 
 
-def _traced_alike(found, mask, distance, where, sure=0.998):
-    """Masks and, on common hits within `where`, distances, but for grazing rays, whose crossing is ill-conditioned."""
+def _traced_alike(found, mask, distance, where):
+    """Masks and, on common hits within `where`, distances."""
     assert (found.hit == mask).float().mean() >= MASKS
     common = found.hit & mask & where
-    assert ((found.distance - distance)[common].abs() <= DISTANCE).float().mean() >= sure
+    assert (found.distance - distance)[common].abs().max() <= DISTANCE
 
 
 @pytest.mark.parametrize("compat", [None, "released"])
@@ -512,7 +512,7 @@ def test_rays_are_traced_as_in_isopoints(path, shape, compat):
     interval = sphere_interval(origins, directions, compat=compat)
     found = SphereTracer(compat=compat)(SHAPES[shape], origins, directions, interval=interval)
     mask = data[f"{shape}/rt_mask"].flatten()
-    _traced_alike(found, mask, data[f"{shape}/rt_dists"].flatten(), torch.ones_like(mask), sure=1.0)
+    _traced_alike(found, mask, data[f"{shape}/rt_dists"].flatten(), torch.ones_like(mask))
 
 
 @pytest.mark.parametrize(("path", "shape"), _shapes("iso_tracing*.npz", "st_points", "st_mask", "cube0"))
