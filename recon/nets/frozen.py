@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recon.nets.sweeps import aligned
+from recon.nets.sweeps import Layer, aligned
 from recon.nets.value_gradient import Field
 
 CPU_CHUNK, GPU_CHUNK = 4096, 1 << 18  # points whose features stay in a processor's cache; that fill a GPU
@@ -23,7 +23,7 @@ class Frozen:
     def __init__(self, field: Field) -> None:
         self.field = field
         with torch.no_grad():
-            *below, top = aligned(field.layers())
+            *below, top = (_copied(layer) for layer in aligned(field.layers()))
         assert top.hidden is not None
         self.below, self.row, self.bias = below, top.hidden[:1].t().contiguous(), top.bias[0, :1]
 
@@ -48,3 +48,10 @@ class Frozen:
                     a.addmm_(x, layer.position.t())
             h = self.field.activation(a)
         return self.field.bounded(torch.addmm(self.bias, h, self.row))[:, 0]
+
+
+def _copied(layer: Layer) -> Layer:
+    parts = (layer.hidden, layer.position, layer.bias)
+    hidden, position, bias = (part if part is None else part.detach().clone() for part in parts)
+    assert bias is not None
+    return Layer(hidden, position, bias)
