@@ -119,7 +119,7 @@ class DTU(ReconDataModule):
         path = folder(
             self.path,
             "data=dtu",
-            "Give data.path=FOLDER; `recon prepare data=dtu data.path=FOLDER` downloads IDR's 15 scans (a few GB, shown "
+            "Give data.path=FOLDER; `recon prepare data=dtu data.path=FOLDER` downloads IDR's 15 scans (some GB, told "
             "first), with source='*.obj' kind=idr it makes such scans of your meshes.",
         )
         if is_scan(path):
