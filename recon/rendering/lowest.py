@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 At = Callable[[Tensor, Tensor], Tensor]
-INNER = 6  # samples behind a surface, where tracing has seen nothing
-REACH = 0.4  # of a distance field's value, to either side: where tracing's next step would have led too far
+INNER = 10  # samples behind a surface, where tracing has seen nothing
+OFFSETS = (-0.9, -0.35, 0.35, 0.9)  # samples about the least met, in units of its value, which is the length of a step
 
 
 def lowest_of_draws(at: At, numbers: Tensor, near: Tensor, far: Tensor, draws: Tensor, piece: int) -> Tensor:
@@ -38,9 +38,7 @@ def lowest_between(at: At, numbers: Tensor, start: Tensor, end: Tensor) -> Tenso
     steps = torch.linspace(0, 1, INNER + 2, dtype=start.dtype, device=start.device)[1:-1]
     depths = start[:, None] + steps * (end - start)[:, None]
     values = at(numbers.repeat_interleave(INNER), depths.flatten()).view_as(depths)
-    middle = values.argmin(dim=1, keepdim=True).clamp(1, INNER - 2)
-    three = torch.cat([middle - 1, middle, middle + 1], dim=1)
-    return _refined(at, numbers, depths.gather(1, three), values.gather(1, three))
+    return _refined(at, numbers, depths, values)
 
 
 def lowest_about(at: At, numbers: Tensor, best: Tensor, least: Tensor, near: Tensor, far: Tensor) -> Tensor:
@@ -54,15 +52,21 @@ def lowest_about(at: At, numbers: Tensor, best: Tensor, least: Tensor, near: Ten
         near: (M,) where rays enter the sphere.
         far: (M,) where they leave it.
     """
-    reach = REACH * least.clamp(min=0)
-    low, high = torch.maximum(best - reach, near), torch.minimum(best + reach, far)
-    sides = at(numbers.repeat(2), torch.cat([low, high])).view(2, -1)
-    three = torch.stack([low, best, high], dim=1)
-    return _refined(at, numbers, three, torch.stack([sides[0], least, sides[1]], dim=1))
+    offsets = best.new_tensor(OFFSETS) * least.clamp(min=0)[:, None]
+    depths = (best[:, None] + offsets).clamp(near[:, None], far[:, None])
+    values = at(numbers.repeat_interleave(len(OFFSETS)), depths.flatten()).view_as(depths)
+    half = len(OFFSETS) // 2
+    depths, values = (
+        torch.cat([x[:, :half], met[:, None], x[:, half:]], dim=1) for x, met in ((depths, best), (values, least))
+    )
+    return _refined(at, numbers, depths, values)
 
 
 def _refined(at: At, numbers: Tensor, depths: Tensor, values: Tensor) -> Tensor:
-    """The least of three values (M, 3), or that at the vertex of the parabola through them."""
+    """The least of values at increasing depths (M, S), or that at the vertex of the parabola through it and beside."""
+    middle = values.argmin(dim=1, keepdim=True).clamp(1, depths.shape[1] - 2)
+    three = torch.cat([middle - 1, middle, middle + 1], dim=1)
+    depths, values = depths.gather(1, three), values.gather(1, three)
     a, b = values[:, 0] - values[:, 1], values[:, 2] - values[:, 1]
     p, q = depths[:, 0] - depths[:, 1], depths[:, 2] - depths[:, 1]
     bend = a * q - b * p
