@@ -38,6 +38,7 @@ def tree(path: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Generated solids in files of four formats, far from the origin, and what the factory makes of them."""
+    pytest.importorskip("igl", reason="a mesh with holes is among them: extra 'prepare'")
     home = tmp_path_factory.mktemp("factory")
     for number, (name, suffix) in enumerate(SHAPES.items()):
         group = home / "meshes" / ("ring" if number < 3 else "part")
@@ -204,6 +205,7 @@ def test_wrong_numbers_are_refused(tmp_path):
 @given(st.integers(0, 2**32), st.integers(3, 30), st.integers(1, 60), st.booleans())
 def test_any_soup_is_made_or_rejected(tmp_path_factory, seed, vertices, faces, gridded):
     """Faces anywhere, on one another, empty, in one plane or at one place: nothing but a `DataError`."""
+    pytest.importorskip("igl", reason="most of these have holes: extra 'prepare'")
     rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("soup")
     points = rng.integers(0, 3, (vertices, 3)).astype(float) if gridded else rng.normal(size=(vertices, 3))
     write_mesh(path / "soup.ply", Mesh(points, rng.integers(0, vertices, (faces, 3))))
