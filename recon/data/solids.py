@@ -120,11 +120,12 @@ def sharp(field: Field, resolution: int) -> Mesh:
     """The watertight surface of a field with its edges and corners (see `dual_contour`).
 
     Raises:
-        DataError: if no grid of this resolution gives a watertight mesh: walls are thinner than a cell.
+        DataError: if no grid of twice this resolution gives a watertight mesh: walls are thinner than half a cell.
     """
-    for shift in range(6):
-        low, cell = _grid(resolution, shift)
-        values = _sample(field, low, cell, resolution + 1)
+    for attempt in range(12):
+        cells = resolution * (4 + attempt // 3) // 4 if attempt < 9 else 2 * resolution
+        low, cell = _grid(cells, attempt % 3)
+        values = _sample(field, low, cell, cells + 1)
         mesh = dual_contour(field, lambda p: gradient(field, p, 1e-6), values, low, cell)
         # Where two walls pass through one cell, four faces may share an edge; elsewhere the grid falls otherwise.
         if len(mesh.faces) and watertight(mesh):

@@ -40,7 +40,6 @@ def objects(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory) -> str:
-    pytest.importorskip("igl", reason="some furniture of this draw counts as having holes: extra 'prepare'")
     made = tmp_path_factory.mktemp("rooms") / "rooms"
     few = ["prepare.rooms=10", "prepare.numbers=[4]", "prepare.files=2", "prepare.surface_points=2000"]
     few += ["prepare.queries=2000", "prepare.workers=0", "source=shapes", "prepare.shares=[0.6,0.2,0.2]"]

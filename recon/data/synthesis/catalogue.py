@@ -13,7 +13,7 @@ import numpy as np
 
 from recon.data.furniture import FURNITURE
 from recon.data.loading import Split
-from recon.data.solids import march
+from recon.data.solids import sharp
 from recon.data.synthesis.normalise import Up, normalised
 from recon.data.synthesis.occupancy import Solid
 from recon.data.synthesis.sources import find_meshes, named
@@ -24,7 +24,7 @@ from recon.errors import ConfigError
 
 GENERATED = "shapes"
 PIECES = 12  # of each generated family
-RESOLUTION = 96  # cells along the cube in which they are marched
+RESOLUTION = 96  # cells along the cube in which they are meshed
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load(entry: Entry, up: Up = "y") -> Thing:
     rng = np.random.default_rng(zlib.crc32(entry.name.encode()))
     if entry.path is None:
         family = FURNITURE[entry.name.rpartition("_")[0]]
-        look = Textured.plain(march(family(rng), RESOLUTION))
+        look = Textured.plain(sharp(family(rng), RESOLUTION))
     else:
         look = read_textured(entry.path)
     fitted = normalised(look, up if entry.path is not None else "y")
